@@ -1,0 +1,547 @@
+"""What travels on the bus: run, window, execution and reconciliation messages.
+
+On the wire each is one msgpack map (``basis.runtime.codec``). *Columns* are raw little-endian float64, one entry a tick,
+under the name of what they hold; a missing name means that the value does not change within the window.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, JsonValue, model_validator
+
+from basis.models.base import CorrelationId, FrozenModel, NonNegative, Positive, Sha256
+from basis.models.execution import ExecutionHandshake
+from basis.models.order import Order
+
+Columns = dict[str, bytes]
+"""Name -> float64 values, little-endian, one a tick."""
+Balances = dict[str, float]
+"""Instrument key (or a venue's own ledger entry) -> quantity."""
+
+
+class RunRef(FrozenModel):
+    """Which run a message belongs to; enough for any replica to answer it."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    pid: int = Field(ge=1)
+    """Process id of the run's engine at its start."""
+    config_sha256: Sha256
+    """SHA-256 of ``config``: services cache what they derive from it under this key."""
+    config: bytes
+    """Merged configuration (RunConfig) as JSON."""
+    start: AwareDatetime
+    """Time of tick 0."""
+    time_step_s: int = Field(ge=1)
+    """Seconds between two ticks."""
+    last_tick: int = Field(ge=0)
+    """Index of the last tick; its time is the run's end."""
+    initial_capital: Positive
+    """Capital at tick 0, share class."""
+    data_sha256: Sha256
+    """SHA-256 over the series that the run reads."""
+
+
+class RunSubmit(FrozenModel):
+    """A run to be done: the payload of ``basis.<cid>.run.submit``."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    run_mode: Literal["backtest", "paper", "live"]
+    """Where data and fills come from, and what the clock is."""
+    config: bytes
+    """Merged configuration (RunConfig) as JSON."""
+    config_sha256: Sha256
+    """SHA-256 of ``config``."""
+    start: AwareDatetime
+    """Time of tick 0."""
+    end: AwareDatetime
+    """Time of the last tick."""
+    initial_capital: Positive
+    """Capital at tick 0, share class."""
+    data_sha256: Sha256
+    """SHA-256 over the series that the run reads, as the venues service found them when the run was accepted."""
+    data_path: str
+    """Folder of the catalogue, as the venues service names it."""
+    submitted_at: AwareDatetime
+    """Wall clock of the submission."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
+        return self
+
+
+class CoverageRequest(FrozenModel):
+    """Can the market data feed this run? Asked before a run is accepted."""
+
+    config: bytes
+    """Merged configuration (RunConfig) as JSON."""
+    start: AwareDatetime | None = None
+    """Time of tick 0; None means the first tick that all series cover."""
+    end: AwareDatetime | None = None
+    """Time of the last tick; None means the last tick that all series cover."""
+
+
+class CoverageReply(FrozenModel):
+    """Yes, and from when to when; a no is an error reply with DATA-00x."""
+
+    start: AwareDatetime
+    """Time of tick 0."""
+    end: AwareDatetime
+    """Time of the last tick."""
+    data_sha256: Sha256
+    """SHA-256 over the series that the run reads."""
+    data_path: str
+    """Folder of the catalogue."""
+    synthetic: bool
+    """True where the catalogue says that a generator made it."""
+
+
+class Settlement(FrozenModel):
+    """A change that a venue made on its own at a tick: funding, reward, liquidation."""
+
+    tick: int = Field(ge=0)
+    """Tick at which it took effect."""
+    venue: str
+    """Venue that made it."""
+    kind: Literal["funding", "reward", "liquidation", "transfer_arrival"]
+    """Cause; names the attribution part that it counts under."""
+    deltas: dict[str, float]
+    """Instrument key -> signed change."""
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    """Rate, mark, quantity; units named in the keys."""
+
+
+class Window(FrozenModel):
+    """Market and venue balances for a stretch of ticks."""
+
+    first_tick: int = Field(ge=0)
+    """Index of the first tick."""
+    ticks: int = Field(ge=1)
+    """How many."""
+    market: Columns
+    """Market column -> values."""
+    balances: Columns
+    """Ledger entries that change within the window -> value after each tick's settlements."""
+    settlements: tuple[Settlement, ...] = ()
+    """What venues did on their own, by tick."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        for name, column in (*self.market.items(), *self.balances.items()):
+            if len(column) != 8 * self.ticks:
+                raise ValueError(f"column {name!r} holds {len(column)} bytes, expected {8 * self.ticks}")
+        return self
+
+
+class AdvanceRequest(FrozenModel):
+    """Engine to venues: settle and report the next ticks."""
+
+    run: RunRef
+    """Run."""
+    ledger: Balances
+    """Venue-side balances before the first tick."""
+    first_tick: int = Field(ge=0)
+    """First tick wanted."""
+    ticks: int = Field(ge=1)
+    """Most ticks wanted; the reply may hold fewer (message size), never none."""
+
+
+class AdvanceReply(FrozenModel):
+    """Venues to engine."""
+
+    window: Window
+    """Market and balances."""
+
+
+class PortfolioState(FrozenModel):
+    """What the monitors carry from tick to tick."""
+
+    positions: Balances
+    """Instrument key -> quantity as the monitors have it, from deltas alone."""
+    capital: float
+    """Capital put in so far, share class."""
+    attribution: dict[str, float]
+    """Cause -> cumulative PnL, share class."""
+    pnl_by_venue: dict[str, float]
+    """Venue -> cumulative PnL, share class."""
+    pnl_by_asset: dict[str, float]
+    """Asset -> cumulative PnL, share class."""
+    market: dict[str, float]
+    """Market row of the last tick seen, empty before the first."""
+    applied: tuple[str, ...] = ()
+    """Operations applied at the last tick: a repeat is not applied again."""
+    tick: int = Field(default=-1, ge=-1)
+    """Last tick seen."""
+
+
+class AssessRequest(FrozenModel):
+    """Engine to monitors: what do these ticks mean?"""
+
+    run: RunRef
+    """Run."""
+    portfolio: PortfolioState
+    """State before the window."""
+    window: Window
+    """Market and balances."""
+    ledger: Balances
+    """Venue-side balances before the window: unchanged entries of ``window.balances``."""
+
+
+class AssessReply(FrozenModel):
+    """Monitors to engine, in columns."""
+
+    columns: Columns
+    """equity, net_delta_usd, health_factor, ltv_ratio, margin_ratio, total_value_usd, total_pnl: one value a tick;
+    a ratio that does not exist (no debt, no perps) is left out."""
+    positions: Columns
+    """Instrument key -> quantity a tick, where settlements change it."""
+    risk_levels: bytes
+    """One byte a tick: 0 low, 1 medium, 2 high, 3 critical."""
+    portfolio: PortfolioState
+    """State after the window's last tick."""
+
+
+class CommitRequest(FrozenModel):
+    """Engine to monitors: these ticks happened; publish their events."""
+
+    run: RunRef
+    """Run."""
+    portfolio: PortfolioState
+    """State before the window."""
+    window: Window
+    """Market and balances, as assessed."""
+    ledger: Balances
+    """Venue-side balances before the window."""
+    ticks: int = Field(ge=1)
+    """How many ticks of the window happened; the rest is thrown away."""
+    trigger_source: Literal["tick", "after_execution"] = "tick"
+    """Whether it is the tick itself, or the same tick once more after its orders."""
+
+
+class CommitReply(FrozenModel):
+    """Monitors to engine, once JetStream has the events."""
+
+    portfolio: PortfolioState
+    """State after the last committed tick."""
+    columns: Columns
+    """As in AssessReply, for the last committed tick only."""
+    counts: dict[str, int]
+    """Event type -> events published."""
+
+
+class OrdersRequest(FrozenModel):
+    """Engine to execution: all orders of one tick."""
+
+    run: RunRef
+    """Run."""
+    tick: int = Field(ge=0)
+    """Tick at which they execute."""
+    orders: tuple[Order, ...] = Field(min_length=1)
+    """In sequence; orders of one atomic group are neighbours."""
+    ledger: Balances
+    """Venue-side balances before them."""
+    portfolio: PortfolioState
+    """Monitors' state before them."""
+
+
+class OrdersReply(FrozenModel):
+    """Execution to engine, once all is reconciled and published."""
+
+    handshakes: tuple[ExecutionHandshake, ...]
+    """One for each order that was tried, in sequence."""
+    ledger: Balances
+    """Venue-side balances after them."""
+    portfolio: PortfolioState
+    """Monitors' state after them."""
+    counts: dict[str, int]
+    """Event type -> events published."""
+    fatal: tuple[str, str] | None = None
+    """Error code and message where the run must stop (EXEC-003, EXEC-004)."""
+
+
+class ExecuteRequest(FrozenModel):
+    """Execution to venues: one order, or one atomic group."""
+
+    run: RunRef
+    """Run."""
+    tick: int = Field(ge=0)
+    """Tick at which it executes."""
+    orders: tuple[Order, ...] = Field(min_length=1)
+    """One order, or every step of one atomic group in sequence."""
+    ledger: Balances
+    """Venue-side balances before."""
+
+
+class ExecuteReply(FrozenModel):
+    """Venues to execution."""
+
+    handshakes: tuple[ExecutionHandshake, ...]
+    """One for each order, in sequence."""
+    ledger: Balances
+    """Venue-side balances after; as before unless confirmed."""
+
+
+class PositionsRequest(FrozenModel):
+    """Execution to venues: what do you hold, and what became of this operation?"""
+
+    run: RunRef
+    """Run."""
+    ledger: Balances
+    """Venue-side balances (backtest); a live venue asks its counterpart instead."""
+
+
+class PositionsReply(FrozenModel):
+    """Venues to execution."""
+
+    balances: Balances
+    """Instrument key -> balance as the venue has it."""
+
+
+class ReconcileRequest(FrozenModel):
+    """Execution to monitors: apply these handshakes once, and compare."""
+
+    run: RunRef
+    """Run."""
+    tick: int = Field(ge=0)
+    """Tick."""
+    position: int = Field(ge=0)
+    """Place of the first order in the tick's batch: decides the order keys of its events."""
+    orders: tuple[Order, ...] = Field(min_length=1)
+    """One order, or every step of one atomic group."""
+    handshakes: tuple[ExecutionHandshake, ...] = Field(min_length=1)
+    """One for each order."""
+    portfolio: PortfolioState
+    """State before."""
+    balances: Balances
+    """Balances as the venue has them after."""
+    retry_attempt: int = Field(default=0, ge=0)
+    """Re-queries so far."""
+
+
+class ReconcileReply(FrozenModel):
+    """Monitors to execution, once JetStream has the events."""
+
+    portfolio: PortfolioState
+    """State after."""
+    success: bool
+    """True where every key agrees within tolerance."""
+    mismatches: tuple[str, ...]
+    """Each difference in words."""
+    counts: dict[str, int]
+    """Event type -> events published."""
+
+
+RunStatusName = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+
+class RunStatus(FrozenModel):
+    """Where a run is: the public part of its entry in the KV bucket ``runs``."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    strategy: str
+    """Mode."""
+    status: RunStatusName
+    """Where it is."""
+    progress: NonNegative = 0.0
+    """Fraction of ticks committed, 0 to 1."""
+    ticks: int = Field(default=0, ge=0)
+    """Ticks committed."""
+    total_ticks: int = Field(ge=0)
+    """Ticks of the whole run."""
+    started_at: AwareDatetime | None = None
+    """Wall clock of its start."""
+    completed_at: AwareDatetime | None = None
+    """Wall clock of its end."""
+    equity: float | None = None
+    """Equity at the last committed tick, share class."""
+    error_code: str | None = None
+    """Code of the error registry where it failed."""
+    error: str | None = None
+    """Why it failed."""
+
+
+class RunResult(FrozenModel):
+    """What a run came to, in the share class."""
+
+    initial_capital: Positive
+    """Capital at tick 0."""
+    final_value: float
+    """Equity at the last tick."""
+    total_return: float
+    """final_value over capital, less 1; a fraction."""
+    annualized_return: float
+    """(1 + total_return) ** (year / period) - 1, with 365-day years."""
+    volatility: NonNegative
+    """Standard deviation of the returns per tick, annualised with the run's true ticks a year."""
+    sharpe: float | None
+    """annualised mean return over volatility, risk-free rate 0; None without volatility."""
+    max_drawdown: float
+    """Deepest fall from a peak, a fraction, zero or negative."""
+    target_apy: float
+    """What the mode aims for."""
+    share_class: str
+    """Currency of all amounts."""
+    orders_by_type: dict[str, int]
+    """Operation type -> confirmed orders."""
+    failed_orders: int = Field(ge=0)
+    """Orders that did not execute."""
+    fees: dict[str, float]
+    """Kind (fees, gas, slippage) -> paid, positive, share class."""
+    attribution: dict[str, float]
+    """Cause -> part of the total PnL, share class."""
+    attribution_gap: float
+    """Total PnL less the sum of attribution."""
+    final_positions: dict[str, float]
+    """Instrument key -> quantity at the last tick."""
+
+
+class RunStart(FrozenModel):
+    """Engine to event-logger through the event stream: open the run's directory. Becomes ``run_metadata.json``."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    pid: int = Field(ge=1)
+    """Process id of the run's engine at its start."""
+    mode: Literal["backtest", "paper", "live"]
+    """Kind of the run."""
+    strategy: str
+    """Name of the mode's configuration."""
+    initial_capital: Positive
+    """Capital at tick 0, share class."""
+    share_class: str
+    """Currency of the account."""
+    config: dict[str, JsonValue]
+    """Merged configuration."""
+    config_sha256: Sha256
+    """SHA-256 of the configuration as JSON."""
+    data_path: str
+    """Folder of the catalogue."""
+    data_sha256: Sha256
+    """SHA-256 over the series that the run reads."""
+    data_notes: tuple[str, ...] = ()
+    """How data was read where a choice was made, e.g. the interpolation of indices."""
+    code_version: str
+    """Version of Basis."""
+    start_time: AwareDatetime
+    """Time of tick 0."""
+    end_time: AwareDatetime
+    """Time of the last tick."""
+    started_at: AwareDatetime
+    """Wall clock of the start."""
+
+
+class RunEnd(FrozenModel):
+    """Engine to event-logger through the event stream: seal the run."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    pid: int = Field(ge=1)
+    """Process id of the run's engine at its start."""
+    status: Literal["completed", "failed", "cancelled"]
+    """How it ended."""
+    last_tick: int = Field(ge=0)
+    """Last committed tick; orders the event-logger's own events."""
+    timestamp: AwareDatetime
+    """Engine time of the end."""
+    ticks: int = Field(ge=0)
+    """Ticks committed."""
+    counts: dict[str, int]
+    """Event type -> events that the run published."""
+    error_code: str | None = None
+    """Code of the error registry where it failed."""
+    error: str | None = None
+    """Why it failed."""
+    result: RunResult | None = None
+    """What it came to; None where it failed before its first tick."""
+    ended_at: AwareDatetime
+    """Wall clock of the end."""
+
+
+class FileSeal(FrozenModel):
+    """One file of a sealed run."""
+
+    count: int = Field(ge=0)
+    """Lines."""
+    bytes: int = Field(ge=0)
+    """Size."""
+    sha256: Sha256
+    """SHA-256 of the content."""
+
+
+class RunMetadata(RunStart):
+    """``run_metadata.json``: what a run was and, once sealed, what its files must be."""
+
+    status: Literal["running", "completed", "failed", "cancelled"]
+    """How it ended; running until sealed."""
+    ended_at: AwareDatetime | None = None
+    """Wall clock of the end; None until sealed."""
+    ticks: int = Field(default=0, ge=0)
+    """Ticks committed."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Event type -> events in its file; empty until sealed."""
+    files: dict[str, FileSeal] = Field(default_factory=dict)
+    """Path relative to the run's directory -> seal; empty until sealed."""
+    event_hash: Sha256 | None = None
+    """SHA-256 of the canonical log; None until sealed."""
+    result: RunResult | None = None
+    """What it came to."""
+    error_code: str | None = None
+    """Code of the error registry where it failed."""
+    error: str | None = None
+    """Why it failed."""
+    sealed_at: AwareDatetime | None = None
+    """Wall clock of the sealing."""
+    seal_error: str | None = None
+    """What did not add up at the sealing (LOG-005); None where all did."""
+
+
+class RunSealed(FrozenModel):
+    """Event-logger to engine: the run is on disk."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    log_directory: str
+    """Directory of the run, as the event-logger names it."""
+    event_hash: Sha256
+    """SHA-256 of the canonical log."""
+    counts: dict[str, int]
+    """Event type -> events in the files."""
+    error_code: str | None = None
+    """LOG-005 where counts do not match, else None."""
+    error: str | None = None
+    """What did not add up."""
+
+
+class RunOutcome(FrozenModel):
+    """All there is to say of an ended run: its entry in the KV bucket ``results``, and what ``--json`` prints."""
+
+    status: RunStatus
+    """How it ended."""
+    log_directory: str | None
+    """Directory of the run; None where it never started."""
+    ticks: int = Field(ge=0)
+    """Ticks committed."""
+    events: dict[str, int]
+    """Event type -> events on disk."""
+    event_hash: Sha256 | None
+    """SHA-256 of the canonical log."""
+    loop_s: NonNegative
+    """Wall-clock time from the first tick until the last event was acknowledged as on disk, seconds."""
+    result: RunResult | None
+    """What it came to."""
+
+
+class Control(FrozenModel):
+    """Request to the engine of a run."""
+
+    command: Literal["cancel", "fail"]
+    """``cancel``: end at the next window. ``fail``: a part of the system cannot go on (disk full); stop with the code."""
+    error_code: str | None = None
+    """Code of the error registry; ``fail`` only."""
+    reason: str | None = None
+    """Why."""

@@ -1,0 +1,558 @@
+"""The bus: every subject, stream, bucket, duration and limit, and the one client that services use (FastStream on nats-py).
+
+Subjects are ``basis.<correlation_id>.<...>``: ``nats sub 'basis.<correlation_id>.>'`` shows a whole run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from faststream import AckPolicy
+from faststream.nats import NatsBroker, PullSub
+from nats.aio.client import Client
+from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import (
+    ConsumerConfig,
+    DiscardPolicy,
+    KeyValueConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
+from opentelemetry import trace
+from pydantic import BaseModel
+
+from basis.models.errors import ComponentError, InputError, Severity
+from basis.runtime import codec, telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from faststream.nats import NatsMessage
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+    from nats.js.kv import KeyValue
+
+    from basis.runtime.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# ---------------------------------------------------------------------------------------------------------- names
+
+ANY_RUN: Final = "*"
+"""In place of a correlation_id: subscribe to all runs."""
+STREAM_RUNS: Final = "RUNS"
+STREAM_EVENTS: Final = "EVENTS"
+KV_RUNS: Final = "runs"
+KV_RESULTS: Final = "results"
+KV_INTENTS: Final = "intents"
+SERVICES: Final = ("strategy", "execution", "venues", "monitors", "event-logger", "gateway")
+"""Names of the services, as in ``basis services up`` and in the compose file."""
+RUN_CRITICAL: Final = SERVICES[:5]
+"""Services that a run cannot do without."""
+
+HEADER_MSG_ID: Final = "Nats-Msg-Id"
+HEADER_ORDERS: Final = "Basis-Orders"
+"""``first:last:count`` of an event message: the sink needs no look inside to recognise a repeat."""
+
+# --------------------------------------------------------------------------------------------- limits and durations
+
+MAX_MESSAGE_BYTES: Final = 900_000
+"""Largest payload sent; the server's max_payload is 1 MiB and is never raised."""
+EVENT_MESSAGE_BYTES: Final = 256_000
+"""Event lines are split into messages of about this size."""
+PUBLISH_WINDOW: Final = 8
+"""JetStream publishes in flight at once."""
+PUBLISH_TIMEOUT_S: Final = 5.0
+"""Wait for a JetStream acknowledgement before publishing again under the same Nats-Msg-Id."""
+RUN_ACK_WAIT_S: Final = 15.0
+"""A run whose engine was silent for so long is given to another."""
+RUN_HEARTBEAT_S: Final = 3.0
+"""How often a running engine says so."""
+RUN_MAX_DELIVER: Final = 5
+"""How often a run is given to an engine before it is left to the operator."""
+DUPLICATE_WINDOW_S: Final = 600.0
+"""JetStream refuses a Nats-Msg-Id that it saw within this time; the sink's watermarks refuse it for ever."""
+EVENTS_MAX_BYTES: Final = 8 * 1024**3
+"""Room for events that are not yet on disk; when full, publishing waits: nothing is dropped."""
+EVENTS_MAX_AGE_S: Final = 7 * 86_400
+HEALTH_TIMEOUT_S: Final = 1.0
+"""Wait for a service's answer to a health request."""
+
+
+def run_submit(cid: str) -> str:
+    """Work queue of runs."""
+    return f"basis.{cid}.run.submit"
+
+
+def run_start(cid: str) -> str:
+    """Engine to event-logger, in the event stream: open the run's directory."""
+    return f"basis.{cid}.run.start"
+
+
+def run_end(cid: str) -> str:
+    """Engine to event-logger, in the event stream: seal the run."""
+    return f"basis.{cid}.run.end"
+
+
+def run_sealed(cid: str) -> str:
+    """Event-logger to engine, in the event stream: the run is on disk."""
+    return f"basis.{cid}.run.sealed"
+
+
+def venues_coverage(cid: str) -> str:
+    """Gateway to venues: can the data feed this run?"""
+    return f"basis.{cid}.venues.coverage"
+
+
+def venues_advance(cid: str) -> str:
+    """Engine to venues: the next window."""
+    return f"basis.{cid}.venues.advance"
+
+
+def venues_execute(cid: str) -> str:
+    """Execution to venues: one order or atomic group."""
+    return f"basis.{cid}.venues.execute"
+
+
+def venues_positions(cid: str) -> str:
+    """Execution to venues: balances."""
+    return f"basis.{cid}.venues.positions"
+
+
+def monitors_assess(cid: str) -> str:
+    """Engine to monitors: what does the window mean?"""
+    return f"basis.{cid}.monitors.assess"
+
+
+def monitors_commit(cid: str) -> str:
+    """Engine to monitors: these ticks happened."""
+    return f"basis.{cid}.monitors.commit"
+
+
+def monitors_reconcile(cid: str) -> str:
+    """Execution to monitors: apply and compare."""
+    return f"basis.{cid}.monitors.reconcile"
+
+
+def orders(cid: str) -> str:
+    """Engine to execution: the orders of a tick."""
+    return f"basis.{cid}.orders"
+
+
+def handshakes(cid: str) -> str:
+    """Execution to observers: handshakes as they come."""
+    return f"basis.{cid}.handshakes"
+
+
+def events(cid: str, event_type: str) -> str:
+    """Events of one type, durable."""
+    return f"basis.{cid}.events.{event_type}"
+
+
+def logs(cid: str, component: str) -> str:
+    """Log lines of one component, durable."""
+    return f"basis.{cid}.logs.{component}"
+
+
+def progress(cid: str) -> str:
+    """Engine to gateway and command line."""
+    return f"basis.{cid}.progress"
+
+
+def control(cid: str) -> str:
+    """Gateway and event-logger to engine."""
+    return f"basis.{cid}.control"
+
+
+def health(service: str) -> str:
+    """Any replica of a service; outside ``basis.`` because it belongs to no run."""
+    return f"basis_health.{service}"
+
+
+_STREAMS = (
+    StreamConfig(
+        name=STREAM_RUNS,
+        subjects=[run_submit(ANY_RUN)],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        max_bytes=256 * 1024**2,
+        discard=DiscardPolicy.NEW,
+        duplicate_window=DUPLICATE_WINDOW_S,
+    ),
+    StreamConfig(
+        name=STREAM_EVENTS,
+        subjects=[
+            events(ANY_RUN, ">"),
+            logs(ANY_RUN, ">"),
+            run_start(ANY_RUN),
+            run_end(ANY_RUN),
+            run_sealed(ANY_RUN),
+        ],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_bytes=EVENTS_MAX_BYTES,
+        max_age=EVENTS_MAX_AGE_S,
+        discard=DiscardPolicy.NEW,
+        duplicate_window=DUPLICATE_WINDOW_S,
+    ),
+)
+_BUCKETS = (
+    KeyValueConfig(bucket=KV_RUNS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
+    KeyValueConfig(bucket=KV_RESULTS, history=1, storage=StorageType.FILE, max_bytes=256 * 1024**2),
+    KeyValueConfig(bucket=KV_INTENTS, history=1, storage=StorageType.FILE, max_bytes=256 * 1024**2),
+)
+
+# ------------------------------------------------------------------------------------------------------- envelope
+
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+
+class _Envelope(msgspec.Struct):
+    """Reply on the wire: a body, or an error. An exception in a handler must not reach the caller as a timeout."""
+
+    body: bytes = b""
+    code: str = ""
+    message: str = ""
+    component: str = ""
+    severity: str = ""
+    is_input: bool = False
+
+
+_envelope_encoder = msgspec.msgpack.Encoder()
+_envelope_decoder = msgspec.msgpack.Decoder(_Envelope)
+
+
+def _ok(model: BaseModel) -> bytes:
+    return _envelope_encoder.encode(_Envelope(body=codec.encode(model)))
+
+
+def _error(error: ComponentError) -> bytes:
+    return _envelope_encoder.encode(
+        _Envelope(
+            code=error.error_code,
+            message=error.message,
+            component=error.component,
+            severity=error.severity,
+            is_input=isinstance(error, InputError),
+        )
+    )
+
+
+def _open(payload: bytes) -> bytes:
+    envelope = _envelope_decoder.decode(payload)
+    if envelope.code:
+        kind = InputError if envelope.is_input else ComponentError
+        raise kind(envelope.code, envelope.message, envelope.component, Severity(envelope.severity))
+    return envelope.body
+
+
+class StreamMessage(NamedTuple):
+    """One message for a JetStream stream."""
+
+    subject: str
+    """Where to."""
+    payload: bytes
+    """What."""
+    headers: dict[str, str]
+    """Must hold Nats-Msg-Id: publishing may be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """A run handed to this engine, with the means to say that it is alive and that it is done."""
+
+    payload: bytes
+    heartbeat: Callable[[], Awaitable[None]]
+    done: Callable[[], Awaitable[None]]
+
+
+async def _raw_message(message: NatsMessage) -> NatsMessage:
+    """FastStream decoder that hands the message through: payloads are decoded by their models."""
+    return message
+
+
+def host_of(url: str) -> str:
+    """``nats://user:secret@host:4222`` without the secret, for messages to people."""
+    return re.sub(r"//[^@/]*@", "//***@", url)
+
+
+class Bus:
+    """One connection to NATS and all that goes over it.
+
+    Register handlers with :meth:`serve` and :meth:`serve_runs`, then :meth:`start`. Handlers of all services may share
+    one bus (embedded mode) or have one each.
+    """
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self._settings = settings
+        self._service = service
+        self._tracer = telemetry.tracer(service)
+        self._broker = NatsBroker(
+            [url.strip() for url in settings.nats_url.split(",")],
+            name=f"basis-{service}",
+            max_reconnect_attempts=-1,  # the default, 60, closes the client for good
+            reconnect_time_wait=1,
+            pending_size=64 * 1024**2,
+            apply_types=False,
+            logger=None,
+            error_cb=self._on_error,
+            graceful_timeout=10.0,
+        )
+        self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
+
+    async def _on_error(self, error: Exception) -> None:
+        # nats-py says nothing of what to do: the client reconnects by itself, requests are repeated by their callers
+        _log.warning("NATS: %s", error or type(error).__name__)
+
+    # ------------------------------------------------------------------------------------------------- lifecycle
+
+    async def connect(self) -> None:
+        """Connect and make streams and buckets where they are missing.
+
+        Raises:
+            ComponentError: BUS-001, no server answered in time; names the address.
+        """
+        url = host_of(self._settings.nats_url)
+        deadline = asyncio.get_running_loop().time() + self._settings.nats_connect_timeout_s
+        while True:
+            remaining = deadline - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait_for(self._broker.connect(), timeout=max(remaining, 0.05))
+                break
+            except (OSError, NatsError, TimeoutError) as error:
+                if remaining <= 0.2:
+                    patience = self._settings.nats_connect_timeout_s
+                    raise ComponentError(
+                        "BUS-001",
+                        f"no NATS server answers at {url} within {patience:g} s: start one, or name another with "
+                        f"--nats or BASIS_NATS_URL ({error or type(error).__name__})",
+                        "bus",
+                    ) from error
+                await asyncio.sleep(0.2)
+        await self._ensure_storage()
+
+    async def start(self) -> None:
+        """Connect where needed and begin to serve."""
+        if not self.is_connected:
+            await self.connect()
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Let handlers in hand finish, then leave."""
+        try:
+            await self._broker.stop()
+        except (OSError, NatsError) as error:  # nats-py may raise while the server is away
+            _log.info("NATS was away at the end: %s", error)
+
+    @property
+    def is_connected(self) -> bool:
+        """True while the client has a server."""
+        client = self._broker._connection  # noqa: SLF001 - the public property raises while there is none
+        return client is not None and client.is_connected
+
+    @property
+    def client(self) -> Client:
+        """The nats-py client, for what FastStream does not offer."""
+        client = self._broker.connection
+        assert isinstance(client, Client)
+        return client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """JetStream context of the connection."""
+        return self.client.jetstream(timeout=PUBLISH_TIMEOUT_S, domain=None)
+
+    async def ping(self) -> None:
+        """A round trip to the server; raises where there is none."""
+        await self.client.flush(timeout=2)
+
+    async def _ensure_storage(self) -> None:
+        js = self.jetstream
+        try:
+            for stream in _STREAMS:
+                try:
+                    await js.stream_info(str(stream.name))
+                except NotFoundError:
+                    await _tolerate_race(js.add_stream(stream))
+            for bucket in _BUCKETS:
+                try:
+                    await js.key_value(bucket.bucket)
+                except (BucketNotFoundError, NotFoundError):
+                    await _tolerate_race(js.create_key_value(bucket))
+        except (NatsError, TimeoutError) as error:
+            url = host_of(self._settings.nats_url)
+            raise ComponentError(
+                "BUS-001", f"the NATS server at {url} has no JetStream: start it with -js ({error})", "bus"
+            ) from error
+
+    async def bucket(self, name: str) -> KeyValue:
+        """A key-value bucket."""
+        return await self.jetstream.key_value(name)
+
+    # ---------------------------------------------------------------------------------------------------- serve
+
+    def serve(
+        self,
+        subject: str,
+        queue: str,
+        request: type[M],
+        handler: Callable[[M], Awaitable[BaseModel]],
+        *,
+        on_error: Callable[[M, ComponentError, str], Awaitable[None]] | None = None,
+    ) -> None:
+        """Answer requests on a subject, as one replica of a queue group.
+
+        Args:
+            subject: with ``*`` for the correlation_id.
+            queue: queue group; one replica gets each request.
+            request: model of the payload.
+            handler: request -> reply; a ComponentError it raises is the caller's error.
+            on_error: told of a failed request with its stack trace, to log it where the run can see it.
+        """
+
+        async def handle(message: NatsMessage) -> bytes:
+            with self._tracer.start_as_current_span(
+                subject.replace(f"{ANY_RUN}.", ""),
+                context=telemetry.extract(message.headers),
+                kind=trace.SpanKind.SERVER,
+            ):
+                try:
+                    decoded = codec.decode(message.body, request)
+                except ComponentError as error:
+                    return _error(error)
+                try:
+                    return _ok(await handler(decoded))
+                except ComponentError as error:
+                    return await _told(decoded, error)
+                except Exception as error:  # noqa: BLE001 - the edge of the process: the caller must hear of it
+                    _log.exception("%s failed", subject)
+                    wrapped = ComponentError("EXEC-004", f"{type(error).__name__}: {error}", self._service)
+                    return await _told(decoded, wrapped)
+
+        async def _told(decoded: M, error: ComponentError) -> bytes:
+            if on_error is not None:
+                await on_error(decoded, error, traceback.format_exc())
+            return _error(error)
+
+        self._broker.subscriber(subject, queue=queue, decoder=_raw_message, max_workers=8)(handle)
+
+    def listen(self, subject: str, handler: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
+        """Hear every message of a subject (no queue group); a handler that returns bytes replies."""
+
+        async def handle(message: NatsMessage) -> bytes | None:
+            answer = await handler(message.raw_message.subject, message.body)  # type: ignore[union-attr]
+            if answer is not None and message.reply_to:
+                await self.client.publish(message.reply_to, answer)
+            return None
+
+        self._broker.subscriber(subject, decoder=_raw_message, no_reply=True, max_workers=8)(handle)
+
+    def serve_runs(self, handler: Callable[[RunTask], Awaitable[None]]) -> None:
+        """Take runs from the work queue, one at a time; more at once is more replicas."""
+
+        async def handle(message: NatsMessage) -> None:
+            raw: Msg = message.raw_message  # type: ignore[assignment]
+            with self._tracer.start_as_current_span(
+                "run", context=telemetry.extract(message.headers), kind=trace.SpanKind.CONSUMER
+            ):
+                await handler(RunTask(payload=message.body, heartbeat=raw.in_progress, done=raw.ack))
+
+        self._broker.subscriber(
+            run_submit(ANY_RUN),
+            stream=STREAM_RUNS,
+            durable="strategy",
+            pull_sub=PullSub(batch_size=1, timeout=2.0),
+            config=ConsumerConfig(ack_wait=RUN_ACK_WAIT_S, max_deliver=RUN_MAX_DELIVER),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_raw_message,
+        )(handle)
+
+    # ------------------------------------------------------------------------------------------------------ ask
+
+    async def request(
+        self, subject: str, message: BaseModel, reply: type[R], *, patience_s: float | None = None
+    ) -> R:
+        """Ask, and ask again while no one answers: cores are pure, a repeat is harmless.
+
+        Raises:
+            ComponentError: what the other side answered, or BUS-002 where no one did within the patience.
+        """
+        payload = codec.encode(message)
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise ComponentError("BUS-003", f"{subject}: {len(payload)} bytes are more than {MAX_MESSAGE_BYTES}", "bus")
+        patience = self._settings.request_patience_s if patience_s is None else patience_s
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + patience, 0.05
+        with self._tracer.start_as_current_span(subject.split(".", 2)[-1], kind=trace.SpanKind.CLIENT):
+            headers = telemetry.inject({})
+            while True:
+                timeout = min(self._settings.request_timeout_s, max(deadline - loop.time(), 0.05))
+                try:
+                    answer = await self.client.request(subject, payload, timeout=timeout, headers=headers or None)
+                    return codec.decode(_open(answer.data), reply)
+                except (NoRespondersError, NatsTimeoutError, ConnectionClosedError, NoServersError) as error:
+                    if loop.time() >= deadline:
+                        what = "no service listens" if isinstance(error, NoRespondersError) else "no answer"
+                        raise ComponentError("BUS-002", f"{subject}: {what} for {patience:g} s", "bus") from error
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 2.0)
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Tell observers, without a promise that any hears it."""
+        await self.client.publish(subject, payload)
+
+    async def publish_stream(self, messages: Iterable[StreamMessage]) -> None:
+        """Put messages into their streams; returns once JetStream has every one of them.
+
+        A message whose acknowledgement does not come is published again under the same Nats-Msg-Id.
+
+        Raises:
+            ComponentError: LOG-002, the stream refused or stayed silent beyond the patience.
+        """
+        trace_headers = telemetry.inject({})
+        async with asyncio.TaskGroup() as group:
+            for message in messages:
+                await self._publishing.acquire()
+                task = group.create_task(self._publish_one(message, trace_headers))
+                task.add_done_callback(lambda _: self._publishing.release())
+
+    async def _publish_one(self, message: StreamMessage, trace_headers: dict[str, str]) -> None:
+        assert HEADER_MSG_ID in message.headers, "a stream message may be repeated: it needs its id"
+        js = self.jetstream
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._settings.request_patience_s, 0.05
+        while True:
+            try:
+                await js.publish(
+                    message.subject,
+                    message.payload,
+                    timeout=PUBLISH_TIMEOUT_S,
+                    headers=message.headers | trace_headers,
+                )
+            except (NatsError, TimeoutError) as error:
+                if loop.time() >= deadline:
+                    raise ComponentError("LOG-002", f"{message.subject}: JetStream took no message: {error}", "bus") from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 2.0)
+            else:
+                return
+
+
+async def _tolerate_race(creation: Awaitable[Any]) -> None:
+    """Two services may create the same stream at once: the second one's error is no error."""
+    try:
+        await creation
+    except BadRequestError as error:
+        if "already in use" not in str(error):
+            raise

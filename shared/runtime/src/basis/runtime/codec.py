@@ -1,0 +1,82 @@
+"""Models to msgpack and back, columns to NumPy and back. NaN and infinity stop here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from basis.models.errors import ComponentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+M = TypeVar("M", bound=BaseModel)
+
+_LITTLE_ENDIAN = np.dtype("<f8")
+
+
+def _fallback(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a message")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_fallback)
+_decoder = msgspec.msgpack.Decoder()
+
+
+def encode(model: BaseModel) -> bytes:
+    """One message as a msgpack map."""
+    return _encoder.encode(model.model_dump())
+
+
+def decode(payload: bytes, model: type[M]) -> M:
+    """Validate a message.
+
+    Raises:
+        ComponentError: BUS-003, not msgpack or not of the model; names the field.
+    """
+    try:
+        return model.model_validate(_decoder.decode(payload))
+    except (msgspec.DecodeError, ValidationError) as error:
+        raise ComponentError("BUS-003", f"{model.__name__}: {error}", "bus") from error
+
+
+def pack(values: Iterable[float] | FloatArray, name: str) -> bytes:
+    """A column as bytes.
+
+    Raises:
+        ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
+    """
+    array = np.asarray(values, dtype=_LITTLE_ENDIAN)
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = int(np.argmin(finite))
+        raise ComponentError("DATA-002", f"column {name!r}: {array[place]} at place {place}", "codec")
+    return array.tobytes()
+
+
+def unpack(column: bytes) -> FloatArray:
+    """A column as a read-only array, without a copy."""
+    return np.frombuffer(column, dtype=_LITTLE_ENDIAN)
+
+
+def unpack_all(columns: Mapping[str, bytes]) -> dict[str, FloatArray]:
+    """All columns of a message as arrays.
+
+    Raises:
+        ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
+    """
+    arrays = {name: unpack(column) for name, column in columns.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ComponentError("DATA-002", f"column {name!r} holds NaN or infinity", "codec")
+    return arrays

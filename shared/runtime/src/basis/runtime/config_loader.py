@@ -1,0 +1,176 @@
+"""Configuration files to the merged configuration of a run, with the source of every value."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import orjson
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from basis.models.config import ModeConfig, RunConfig
+from basis.models.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_COMPONENT = "config"
+M = TypeVar("M", bound=BaseModel)
+_OPEN_MAPPINGS = ("data.feeds",)
+"""Paths below which an override may name a key that is not there yet."""
+
+
+class MergedConfig(NamedTuple):
+    """What a run travels with, and where each value came from."""
+
+    config: RunConfig
+    """The merged, validated configuration."""
+    payload: bytes
+    """The same as JSON, keys sorted; its SHA-256 identifies the configuration."""
+    sha256: str
+    """SHA-256 of ``payload``."""
+    sources: Mapping[str, str]
+    """Dotted path of each value -> file, ``--set``, or ``default``."""
+
+
+def mode_names(configs: Path) -> list[str]:
+    """Modes that have a file, sorted.
+
+    Raises:
+        InputError: CONFIG-002, no such folder.
+    """
+    folder = configs / "modes"
+    if not folder.is_dir():
+        raise InputError("CONFIG-002", f"no folder {folder}: set BASIS_CONFIGS_DIR to the project's configs", _COMPONENT)
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(configs: Path, mode: str, overrides: Iterable[tuple[str, Any]] = ()) -> MergedConfig:
+    """Merge a mode with its venues and share class, apply overrides, validate.
+
+    Args:
+        configs: folder with ``modes``, ``venues`` and ``share_classes``.
+        mode: name of a file of ``modes``.
+        overrides: dotted path in the merged configuration -> value.
+
+    Raises:
+        InputError: CONFIG-001 unknown mode, CONFIG-002 missing file or key, CONFIG-003 invalid value; names the file,
+            the path in it and what was expected.
+    """
+    known = mode_names(configs)
+    if mode not in known:
+        close = difflib.get_close_matches(mode, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError("CONFIG-001", f"unknown mode {mode!r}: {hint}known: {', '.join(known)}", _COMPONENT)
+    mode_file = configs / "modes" / f"{mode}.yaml"
+    raw = _read(mode_file)
+    mode_config = _validate(ModeConfig, raw, str(mode_file))
+    if mode_config.mode != mode:
+        raise InputError("CONFIG-003", f"{mode_file}: mode: is {mode_config.mode!r}, expected {mode!r}", _COMPONENT)
+
+    share_file = configs / "share_classes" / f"{mode_config.share_class.lower()}.yaml"
+    venue_files = {str(venue): configs / "venues" / f"{venue}.yaml" for venue in mode_config.venues}
+    merged: dict[str, Any] = raw | {
+        "share_class": _read(share_file),
+        "venues": {venue: _read(file) for venue, file in venue_files.items()},
+    }
+    origin = f"{mode_file} merged with {share_file.name} and {', '.join(f.name for f in venue_files.values())}"
+    files = {"share_class": str(share_file)} | {f"venues.{venue}": str(file) for venue, file in venue_files.items()}
+    plain = _validate(RunConfig, merged, origin).model_dump(mode="json")
+    set_paths = [_apply(plain, path, value) for path, value in overrides]
+    config = _validate(RunConfig, plain, "--set" if set_paths else origin)
+    dumped = config.model_dump(mode="json")
+    payload = orjson.dumps(dumped, option=orjson.OPT_SORT_KEYS)
+    sources = {path: _source(path, merged, files, str(mode_file), set_paths) for path in _leaves(dumped)}
+    return MergedConfig(config, payload, hashlib.sha256(payload).hexdigest(), sources)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``venues.wallet.gas_price_gwei=0`` to (path, value); the value is read as YAML.
+
+    Raises:
+        InputError: CONFIG-003, not of the form PATH=VALUE.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise InputError("CONFIG-003", f"--set {text!r}: expected PATH=VALUE, e.g. engine.max_window=64", _COMPONENT)
+    try:
+        parsed = yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError as error:
+        raise InputError("CONFIG-003", f"--set {path}: {value!r} is not a YAML value: {error}", _COMPONENT) from error
+    return path.strip(), parsed
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("CONFIG-002", f"{file}: no such file", _COMPONENT) from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        what = " ".join(str(error).split())
+        raise InputError("CONFIG-003", f"{file}: not readable as YAML: {what}", _COMPONENT) from error
+    if not isinstance(found, dict):
+        raise InputError("CONFIG-003", f"{file}: expected a mapping of keys to values", _COMPONENT)
+    return found
+
+
+def _validate(model: type[M], raw: Mapping[str, Any], origin: str) -> M:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        code = "CONFIG-002" if first["type"] == "missing" else "CONFIG-003"
+        shown = "" if first["type"] == "missing" else f", got {first['input']!r:.80}"
+        where = f"{path}: " if path else ""
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InputError(code, f"{origin}: {where}{first['msg']}{shown}{more}", _COMPONENT) from error
+
+
+def _apply(config: dict[str, Any], path: str, value: Any) -> str:
+    """Set a dotted path in place; the path must exist, so that a typing error is not silently a new key."""
+    parts = path.split(".")
+    target: Any = config
+    for depth, part in enumerate(parts):
+        prefix = ".".join(parts[:depth])
+        is_open = any(prefix == free or prefix.startswith(f"{free}.") for free in _OPEN_MAPPINGS)
+        if not isinstance(target, dict) or (part not in target and not is_open):
+            known = sorted(target) if isinstance(target, dict) else []
+            close = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {'.'.join([*parts[:depth], close[0]])!r}? " if close else ""
+            where = f"below {prefix!r}" if prefix else "at the top"
+            detail = f"known {where}: {', '.join(known)}" if known else f"{prefix!r} has no parts"
+            raise InputError("CONFIG-003", f"--set {path}: no such path: {hint}{detail}", _COMPONENT)
+        if depth == len(parts) - 1:
+            if isinstance(target.get(part), dict) and not isinstance(value, dict):
+                inner = ", ".join(sorted(target[part]))
+                raise InputError("CONFIG-003", f"--set {path}: is a section; set one of its parts: {inner}", _COMPONENT)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError("CONFIG-003", f"--set {path}: {value} is not a finite number", _COMPONENT)
+            target[part] = value
+        else:
+            target = target.setdefault(part, {}) if is_open else target[part]
+    return path
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterable[str]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix
+
+
+def _source(path: str, merged: Mapping[str, Any], files: Mapping[str, str], mode_file: str, set_paths: list[str]) -> str:
+    if any(path == name or path.startswith(f"{name}.") for name in set_paths):
+        return "--set"
+    found: Any = merged
+    for part in path.split("."):
+        if not isinstance(found, dict) or part not in found:
+            return "default"
+        found = found[part]
+    return next((file for prefix, file in files.items() if path.startswith(f"{prefix}.")), mode_file)

@@ -1,0 +1,36 @@
+"""Ticks to times: the one place that knows how the two convert."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from basis.models.messages import RunRef
+
+
+def tick_time(run: RunRef, tick: int) -> datetime:
+    """Engine time of a tick."""
+    return run.start + timedelta(seconds=run.time_step_s * tick)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601, UTC, with offset; the same text as :func:`tick_stamps` for whole seconds."""
+    return moment.astimezone(UTC).isoformat()
+
+
+def tick_stamps(run: RunRef, first_tick: int, ticks: int) -> list[str]:
+    """ISO 8601 stamps of consecutive ticks, e.g. ``2024-05-12T00:00:00+00:00``."""
+    begin = int(run.start.timestamp()) + run.time_step_s * first_tick
+    moments = begin + run.time_step_s * np.arange(ticks, dtype=np.int64)
+    return [f"{text}+00:00" for text in np.datetime_as_string(moments.astype("datetime64[s]")).tolist()]
+
+
+def operation_id(run: RunRef, tick: int, number: int) -> str:
+    """Identity of the n-th operation of a tick: a pure function of (correlation_id, tick, n)."""
+    return f"{run.correlation_id}-{tick:08d}-{number:03d}"
+
+
+def atomic_group_id(run: RunRef, tick: int, number: int) -> str:
+    """Identity of the n-th atomic group of a tick."""
+    return f"{run.correlation_id}-{tick:08d}-g{number:02d}"
