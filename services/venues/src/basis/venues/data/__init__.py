@@ -1,0 +1,1 @@
+"""The catalogue of market data: reading it, checking it, and making a synthetic one."""
