@@ -1,14 +1,14 @@
 """Columns of a series as memory-mapped ``.npy`` files, keyed by the SHA-256 of the Parquet file they came from.
 
 An entry is a folder ``<sha256>`` with ``<column>.npy`` for each column and ``manifest.json`` with the SHA-256 of each
-of them. It appears in one rename, so it is whole or absent; one that does not match its manifest is never used.
+of them. It appears in one rename, so it is whole or absent; one that does not match its manifest is never used, which is
+also why nothing here is synced to disk.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -48,9 +48,9 @@ def load(cache_dir: Path, key: str, fields: Iterable[str]) -> tuple[Columns, tup
         digests: dict[str, str] = manifest["columns"]
         wanted = [TIMESTAMP, *(name for name in fields if name in digests)]
         columns = {name: _mapped(folder / f"{name}.npy", digests[name]) for name in wanted}
+        return columns, tuple(sorted(name for name in digests if name != TIMESTAMP))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return columns, tuple(sorted(name for name in digests if name != TIMESTAMP))
 
 
 def store(cache_dir: Path, key: str, columns: Columns) -> bool:
@@ -83,15 +83,13 @@ def _publish(draft: Path, target: Path) -> None:
         aside = draft.with_name(f"{draft.name}-old")
         target.replace(aside)
         shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(OSError):
             draft.replace(target)
 
 
 def _write(path: Path, values: NDArray[Any]) -> str:
     with path.open("xb") as file:
         np.save(file, values, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
     return file_sha256(path)
 
 

@@ -19,7 +19,7 @@ from basis.venues.data import cache
 from basis.venues.data.cache import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -124,8 +124,8 @@ class Catalogue:
 
     root: Path
     """Folder of the catalogue; series ``oracle/usdt_usd`` is ``oracle/usdt_usd.parquet`` below it."""
-    cache_dir: Path
-    """Folder of the column cache; made when needed, safe to delete, done without where it cannot be written."""
+    cache_dir: Path | None = None
+    """Folder of the column cache; made when needed, safe to delete; None, or one that cannot be written: done without."""
 
     def open(self, feeds: tuple[Feed, ...]) -> Market:
         """Read what the feeds need.
@@ -134,14 +134,10 @@ class Catalogue:
             InputError: DATA-001 missing file or field, DATA-002 file not readable, not sorted or with duplicates; names
                 the file, and what there is or when.
         """
-        wanted: dict[str, set[str]] = {}
-        for feed in feeds:
-            wanted.setdefault(feed.series, set()).update(_fields(feed))
-        read = {name: self.series(name, sorted(fields)) for name, fields in sorted(wanted.items())}
-        rows = {feed.column: _rows(feed, read[feed.series]) for feed in feeds}
-        return Market(tuple(feeds), rows, {name: series.sha256 for name, series in read.items()})
+        read = {name: self.series(name, fields) for name, fields in fields_by_series(feeds).items()}
+        return assemble(feeds, read)
 
-    def series(self, name: str, fields: list[str]) -> Series:
+    def series(self, name: str, fields: Sequence[str]) -> Series:
         """Read one series, from the cache where it is there.
 
         Args:
@@ -156,8 +152,8 @@ class Catalogue:
         path = self.root / f"{name}.parquet"
         try:
             digest = cache.file_sha256(path)
-            if (found := cache.load(self.cache_dir, digest, fields)) is not None:
-                return Series(digest, *found)
+            if (hit := self._cached(digest, fields)) is not None:
+                return hit
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise fault("DATA-001", f"series {name}: no such file {path}") from error
@@ -165,12 +161,34 @@ class Catalogue:
             raise fault("DATA-001", f"series {name}: {path} cannot be read: {error.strerror}") from error
         # hashed again: the file may have been replaced since
         digest = hashlib.sha256(content).hexdigest()
-        parsed = _parse(content, path)
-        if len(parsed[TIMESTAMP]) and cache.store(self.cache_dir, digest, parsed):
-            found = cache.load(self.cache_dir, digest, fields)
-            if found is not None:
-                return Series(digest, *found)
-        return Series(digest, parsed, tuple(sorted(field for field in parsed if field != TIMESTAMP)))
+        columns = _parse(content, path)
+        # NumPy maps no empty file, and there is nothing to gain
+        if self.cache_dir is not None and len(columns[TIMESTAMP]) and cache.store(self.cache_dir, digest, columns):
+            hit = self._cached(digest, fields)
+        return hit or Series(digest, columns, tuple(sorted(field for field in columns if field != TIMESTAMP)))
+
+    def _cached(self, digest: str, fields: Sequence[str]) -> Series | None:
+        found = None if self.cache_dir is None else cache.load(self.cache_dir, digest, fields)
+        return None if found is None else Series(digest, *found)
+
+
+def fields_by_series(feeds: Iterable[Feed]) -> dict[str, list[str]]:
+    """Series -> fields that the feeds read of it, both sorted."""
+    wanted: dict[str, set[str]] = {}
+    for feed in feeds:
+        wanted.setdefault(feed.series, set()).update(_fields(feed))
+    return {name: sorted(fields) for name, fields in sorted(wanted.items())}
+
+
+def assemble(feeds: Iterable[Feed], read: Mapping[str, Series]) -> Market:
+    """The market of feeds whose series have been read.
+
+    Raises:
+        InputError: DATA-001, a series lacks a field; names those that it has.
+    """
+    chosen = tuple(feeds)
+    rows = {feed.column: _rows(feed, read[feed.series]) for feed in chosen}
+    return Market(chosen, rows, {feed.series: read[feed.series].sha256 for feed in chosen})
 
 
 def describe(market: Market) -> tuple[str, ...]:
@@ -215,10 +233,10 @@ def _parse(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
     except (pa.ArrowException, OSError) as error:
         raise fault("DATA-002", f"{path}: not readable as Parquet: {' '.join(str(error).split())}") from error
     columns = {TIMESTAMP: _timestamps(table, path)}
-    for field in table.schema:
+    for place, field in enumerate(table.schema):
         numeric = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
         if field.name != TIMESTAMP and numeric and _FIELD.fullmatch(field.name):
-            values = table.column(field.name).cast(pa.float64(), safe=False)
+            values = table.column(place).cast(pa.float64(), safe=False)
             columns[field.name] = np.ascontiguousarray(values.to_numpy(), dtype=np.float64)
     return columns
 
