@@ -23,14 +23,19 @@ _log = logging.getLogger(__name__)
 _BEAT_S = 2.0
 
 
+def answer(service: str, details: Callable[[], dict[str, object]] | None = None) -> bytes:
+    """Reply to a health request: the service's name, pid and details (``ready: false`` and a reason where it is not)."""
+    body: dict[str, object] = {"service": service, "pid": os.getpid(), "ready": True}
+    return orjson.dumps(body | (details() if details is not None else {}))
+
+
 def serve(bus: Bus, service: str, details: Callable[[], dict[str, object]] | None = None) -> None:
-    """Answer health requests with the service's name, pid and details (``ready: false`` and a reason where it is not)."""
+    """Answer health requests, see :func:`answer`."""
 
-    async def answer(_subject: str, _payload: bytes) -> bytes:
-        body: dict[str, object] = {"service": service, "pid": os.getpid(), "ready": True}
-        return orjson.dumps(body | (details() if details is not None else {}))
+    async def reply(_subject: str, _payload: bytes) -> bytes:
+        return answer(service, details)
 
-    bus.listen(bus_module.health(service), answer)
+    bus.listen(bus_module.health(service), reply)
 
 
 async def ask(bus: Bus, service: str, timeout_s: float = bus_module.HEALTH_TIMEOUT_S) -> dict[str, object] | None:

@@ -1,0 +1,124 @@
+"""Event sink throughput: JetStream to JSONL on disk, events a second.
+
+Usage: ``python bench/sink.py [--events 1000000] [--fsync] [--prefilled]``. Prefilled puts all events into the stream
+first and times the sink alone; else producer, server and sink run at once in two processes and a half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from basis.event_logger.service import serve
+from basis.models.messages import RunEnd, RunSealed, RunStart
+from basis.runtime import bus as bus_module
+from basis.runtime import codec
+from basis.runtime.bus import Bus, StreamMessage
+from basis.runtime.clock import SystemClock, new_correlation_id
+from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.settings import Settings
+from basis.testkit.nats import NatsServer
+
+MESSAGE_LINES = 400
+NOW = datetime(2024, 5, 12, tzinfo=UTC)
+
+
+def messages(cid: str, events: int) -> list[StreamMessage]:
+    """Event messages of about 600 bytes a line and 400 lines a message."""
+    positions = {f"binance:Perp:KEY{number:02d}USDT": number * 1.2345678 for number in range(10)}
+    logger = DomainEventLogger(cid, 4711, NOW)
+    found = []
+    for begin in range(0, events, MESSAGE_LINES):
+        for order in range(begin, min(begin + MESSAGE_LINES, events)):
+            logger.log_position_snapshot(
+                order,
+                "2024-05-12T00:00:00+00:00",
+                positions=positions,
+                total_value_usd=1e5 + order,
+                position_type="simulated",
+                trigger_source="full_loop",
+            )
+        found += logger.stream_messages(logger.drain())
+    return found
+
+
+async def publish(bus: Bus, cid: str, found: list[StreamMessage], events: int) -> None:
+    """A whole run into the stream."""
+    start = RunStart(
+        correlation_id=cid, pid=4711, mode="backtest", strategy="bench", initial_capital=1e5, share_class="USDT",
+        config={}, config_sha256="0" * 64, data_path="none", data_sha256="0" * 64, code_version="bench",
+        start_time=NOW, end_time=NOW, started_at=NOW,
+    )  # fmt: skip
+    end = RunEnd(
+        correlation_id=cid, pid=4711, status="completed", last_tick=events, timestamp=NOW, ticks=events,
+        counts={"positions": events}, ended_at=NOW,
+    )  # fmt: skip
+    for subject, model in ((bus_module.run_start(cid), start), (bus_module.run_end(cid), end)):
+        if model is end:
+            await bus.publish_stream(found)
+        header = {bus_module.HEADER_MSG_ID: subject}
+        await bus.publish_stream([StreamMessage(subject, codec.encode(model), header)])
+
+
+async def bench(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
+    """One run through the sink."""
+    with NatsServer(directory / "nats") as server:
+        settings = Settings(nats_url=server.url, logs_dir=directory / "logs", fsync=arguments.fsync)
+        producer, consumer = Bus(settings, "bench"), Bus(settings, "event-logger")
+        await producer.connect()
+        cid = new_correlation_id()
+        found = messages(cid, arguments.events)
+        sealed: asyncio.Future[RunSealed] = asyncio.get_running_loop().create_future()
+
+        async def heard(message: object) -> None:
+            sealed.set_result(codec.decode(message.data, RunSealed))  # type: ignore[attr-defined]
+
+        await producer.client.subscribe(bus_module.run_sealed(cid), cb=heard)
+        if arguments.prefilled:
+            await publish(producer, cid, found, arguments.events)
+        began = time.perf_counter()
+        sink = await serve(consumer, settings, SystemClock())
+        if not arguments.prefilled:
+            await publish(producer, cid, found, arguments.events)
+        published = time.perf_counter() - began
+        log = directory / "logs" / cid / "4711" / "events" / "positions.jsonl"
+        size = sum(len(message.payload) for message in found)
+        while not log.exists() or log.stat().st_size < size:
+            await asyncio.sleep(0.002)
+        on_disk = time.perf_counter() - began
+        result = await sealed
+        took = time.perf_counter() - began
+        await sink.stop()
+        await consumer.stop()
+        await producer.stop()
+    assert result.counts["positions"] == arguments.events and result.error is None, result
+    return {
+        "events": arguments.events,
+        "bytes": size,
+        "fsync": arguments.fsync,
+        "prefilled": arguments.prefilled,
+        "publish_s": round(published, 3),
+        "on_disk_s": round(on_disk, 3),
+        "seal_s": round(took - on_disk, 3),
+        "events_per_s": round(arguments.events / on_disk),
+    }
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--fsync", action="store_true")
+    parser.add_argument("--prefilled", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="basis-bench-") as directory:
+        print(json.dumps(asyncio.run(bench(arguments, Path(directory)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pure parts of the event-logger: no files, no clock, no bus."""
