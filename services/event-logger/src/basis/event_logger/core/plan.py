@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from basis.event_logger.core.canonical import order_of
 from basis.event_logger.core.journal import EarlyLine, FileMark, Position, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 EARLY_BYTES = 256_000
 """Room for the early log lines of one run; what is more is dropped with a warning."""
@@ -17,6 +18,10 @@ EARLY_RUNS = 64
 """Runs whose early log lines wait at once; the oldest give way."""
 
 Kind = Literal["events", "logs", "start", "end", "ignored"]
+
+_CID = re.compile("[0-9a-f]{32}")
+_RUN_KINDS: Mapping[str, Kind] = {"start": "start", "end": "end", "sealed": "ignored"}
+"""``sealed`` is our own word to the engine."""
 
 
 class Incoming(NamedTuple):
@@ -58,9 +63,9 @@ def target(subject: str, event_types: Container[str], components: Container[str]
     if len(tokens) != 4 or tokens[0] != "basis" or not is_cid(tokens[1]):
         return Target("ignored", "", f"{subject}: no subject of a run")
     _, cid, group, name = tokens
-    kinds: dict[tuple[str, str], Kind] = {("run", "start"): "start", ("run", "end"): "end", ("run", "sealed"): "ignored"}
-    if (group, name) in kinds:  # sealed is our own word to the engine
-        return Target(kinds[group, name], cid, "")
+    if group == "run" and name in _CID = re.compile("[0-9a-f]{32}")
+_RUN_KINDS:
+        return Target(_RUN_KINDS[name], cid, "")
     if group == "events" and name in event_types:
         return Target("events", cid, name)
     if group == "logs" and name in components:
@@ -70,7 +75,7 @@ def target(subject: str, event_types: Container[str], components: Container[str]
 
 def is_cid(text: str) -> bool:
     """True for 32 lower-case hex digits: nothing else ever touches a path."""
-    return len(text) == 32 and all(sign in "0123456789abcdef" for sign in text)
+    return _CID.fullmatch(text) is not None
 
 
 def segments(
