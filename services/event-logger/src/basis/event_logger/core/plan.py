@@ -63,8 +63,7 @@ def target(subject: str, event_types: Container[str], components: Container[str]
     if len(tokens) != 4 or tokens[0] != "basis" or not is_cid(tokens[1]):
         return Target("ignored", "", f"{subject}: no subject of a run")
     _, cid, group, name = tokens
-    if group == "run" and name in _CID = re.compile("[0-9a-f]{32}")
-_RUN_KINDS:
+    if group == "run" and name in _RUN_KINDS:
         return Target(_RUN_KINDS[name], cid, "")
     if group == "events" and name in event_types:
         return Target("events", cid, name)
