@@ -7,9 +7,9 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from basis.event_logger.core.canonical import DisorderError, canonical_blocks, sorted_log
+from basis.event_logger.core.canonical import DisorderError, canonical_blocks, order_of, sorted_log
 from basis.event_logger.core.seal import Inspected
 from basis.models.messages import FileSeal
 
@@ -21,6 +21,8 @@ MAX_OPEN: Final = 128
 """Files held open at once."""
 BLOCK_BYTES: Final = 256 * 1024
 """Files are read in blocks of this size."""
+HASH_BYTES: Final = 4 * 1024**2
+"""Hashing lets other threads run; in small pieces it would wait for the interpreter after each."""
 _MAX_PARTS: Final = 512
 """Buffers in one writev; Linux takes 1,024."""
 
@@ -124,7 +126,7 @@ def inspect(path: Path) -> Inspected:
     began = time.perf_counter()
     digest, count, size = hashlib.sha256(), 0, 0
     with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK_BYTES):
+        while block := file.read(HASH_BYTES):
             digest.update(block)
             count += block.count(b"\n")
             size += len(block)
@@ -133,28 +135,61 @@ def inspect(path: Path) -> Inspected:
 
 
 def inspect_all(paths: Iterable[Path]) -> dict[Path, Inspected]:
-    """:func:`inspect` for many files, on all cores (hashing leaves the interpreter free)."""
-    ordered = sorted(paths)
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="seal") as pool:
-        return dict(zip(ordered, pool.map(inspect, ordered), strict=True))
+    """:func:`inspect` for many files."""
+    return {path: inspect(path) for path in sorted(paths)}
 
 
-def event_hash(paths: Iterable[Path], correlation_id: str) -> str:
-    """SHA-256 of the canonical log over event files; memory does not grow with their size.
+class EventDigest(NamedTuple):
+    """Digest over event files, to which later events may be added."""
+
+    digest: hashlib._Hash
+    last: int
+    """Highest order in it; -1 where there is none."""
+
+
+def event_digest(paths: Iterable[Path], correlation_id: str) -> EventDigest:
+    """Digest of the canonical log over event files; memory does not grow with their size.
 
     Raises:
         ValueError: a line that is no event.
         OSError: a file cannot be read.
     """
     ordered = sorted(paths)
-    digest = hashlib.sha256()
     try:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
-            before = None  # one block is hashed while the next is merged
-            for block in canonical_blocks((blocks(path) for path in ordered), correlation_id):
-                if before is not None:
-                    before.result()
-                before = pool.submit(digest.update, block)
+        canonical = canonical_blocks((blocks(path) for path in ordered), correlation_id)
+        return _digest_beside(_joined(canonical))
     except DisorderError:  # a producer's fault, which verify reports: the hash is still defined, only dearer
-        digest = hashlib.sha256(sorted_log((blocks(path) for path in ordered), correlation_id))
-    return digest.hexdigest()
+        return _digest_beside([sorted_log((blocks(path) for path in ordered), correlation_id)])
+
+
+def _digest_beside(texts: Iterable[bytes]) -> EventDigest:
+    """One block is hashed in a thread while the next is merged."""
+    digest, text, before = hashlib.sha256(), b"", None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
+        for text in texts:
+            if before is not None:
+                before.result()
+            before = pool.submit(digest.update, text)
+    return EventDigest(digest, order_of(text[text.rfind(b"\n", 0, -1) + 1 :]) if text else -1)
+
+
+def _joined(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks large enough that handing one to another thread is cheap beside hashing it."""
+    held: list[bytes] = []
+    for text in texts:
+        held.append(text)
+        if sum(map(len, held)) >= HASH_BYTES:
+            yield b"".join(held)
+            held.clear()
+    if held:
+        yield b"".join(held)
+
+
+def event_hash(paths: Iterable[Path], correlation_id: str) -> str:
+    """SHA-256 of the canonical log over event files.
+
+    Raises:
+        ValueError: a line that is no event.
+        OSError: a file cannot be read.
+    """
+    return event_digest(paths, correlation_id).digest.hexdigest()

@@ -10,11 +10,12 @@ import fcntl
 import hashlib
 import os
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from basis.event_logger import files
 from basis.event_logger.core import journal, plan, seal
-from basis.event_logger.core.canonical import order_of
+from basis.event_logger.core.canonical import order_of, sorted_log
 from basis.event_logger.core.journal import FileMark, Position, Record, RunMark
 from basis.event_logger.directories import STATE_DIR, write_atomically
 from basis.models.errors import ComponentError, InputError
@@ -24,12 +25,13 @@ from basis.runtime import codec
 from basis.runtime.structured_logger import COMPONENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from basis.event_logger.core.plan import Incoming, Kind, Target
     from basis.event_logger.core.seal import Inspected
     from basis.event_logger.directories import LogDirectoryManager, RunDir
+    from basis.event_logger.files import EventDigest
     from basis.runtime.clock import Clock
 
 JOURNAL_BYTES: Final = 1_000_000
@@ -268,13 +270,16 @@ class Store:
             self._files.append(self._logs.component_log(run, component), [], sync=sync)
         self._dirty.add((run.correlation_id, _OPERATIONS))
         paths = {run.path / path: path for path in _present(run)}
-        inspected = {paths[path]: found for path, found in files.inspect_all(paths).items()}
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
+            counting = pool.submit(files.inspect_all, paths)
+            digest = self._digest(run, paths.values())
+            inspected = {paths[path]: found for path, found in counting.result().items()}
         operations = run.path / _OPERATIONS
         lines = seal.operation_lines(end, inspected, self._clock.now())
         if lines:
             self._files.append(operations, [lines], sync=sync)
             inspected[_OPERATIONS] = files.inspect(operations)
-        event_hash, broken = self._event_hash(run, inspected)
+        event_hash, broken = self._event_hash(run, digest, lines)
         metadata = seal.sealed_metadata(self._logs.read_metadata(run), end, inspected, event_hash, self._clock.now())
         if broken:
             reasons = [reason for reason in (metadata.seal_error, f"LOG-005: {broken}") if reason]
@@ -287,13 +292,23 @@ class Store:
         return metadata
 
     @staticmethod
-    def _event_hash(run: RunDir, inspected: dict[str, Inspected]) -> tuple[str, str | None]:
-        paths = [run.path / path for path in inspected if path.startswith("events/")]
+    def _digest(run: RunDir, paths: Iterable[str]) -> EventDigest | str:
+        """Digest over the run's own events; the reason in words where a line is no event."""
+        events = [run.path / path for path in paths if path.startswith("events/")]
         try:
-            return files.event_hash(paths, run.correlation_id), None
-        except ValueError as error:  # no canonical log of what is no event: the run is sealed all the same, and says so
-            raw = "".join(inspected[path].seal.sha256 for path in sorted(inspected) if path.startswith("events/"))
-            return hashlib.sha256(raw.encode()).hexdigest(), str(error)
+            return files.event_digest(events, run.correlation_id)
+        except ValueError as error:
+            return str(error)
+
+    @staticmethod
+    def _event_hash(run: RunDir, found: EventDigest | str, operations: bytes) -> tuple[str, str | None]:
+        """Hash over the run's events and the event-logger's own, which are the last; and what is wrong with them."""
+        if isinstance(found, str):  # what is no event has no canonical form: the run is sealed all the same, and says so
+            return hashlib.sha256(b"").hexdigest(), found
+        if operations and order_of(operations[: operations.index(b"\n")]) <= found.last:
+            return files.event_hash(run.events.glob("*.jsonl"), run.correlation_id), None
+        found.digest.update(sorted_log([[operations]], run.correlation_id))
+        return found.digest.hexdigest(), None
 
     def close_run(self, seq: int, cid: str, *, sealed: bool) -> None:
         """The end of a run is dealt with: forget the run where the engine has been told of its seal.
