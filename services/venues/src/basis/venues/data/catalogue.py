@@ -125,7 +125,7 @@ class Catalogue:
     root: Path
     """Folder of the catalogue; series ``oracle/usdt_usd`` is ``oracle/usdt_usd.parquet`` below it."""
     cache_dir: Path | None = None
-    """Folder of the column cache; made when needed, safe to delete; None, or one that cannot be written: done without."""
+    """Folder of the column cache; made when needed, safe to delete; None or not writable: done without."""
 
     def open(self, feeds: tuple[Feed, ...]) -> Market:
         """Read what the feeds need.
@@ -211,7 +211,7 @@ def _fields(feed: Feed) -> tuple[str, ...]:
 
 def _rows(feed: Feed, series: Series) -> Rows:
     for field in _fields(feed):
-        if field not in series.columns:
+        if field not in series.fields:
             known = ", ".join(series.fields) or "none"
             raise fault("DATA-001", f"series {feed.series} has no field {field!r} for {feed.column}; it has: {known}")
     values = [series.columns[field] for field in _fields(feed)]
