@@ -545,3 +545,56 @@ class Control(FrozenModel):
     """Code of the error registry; ``fail`` only."""
     reason: str | None = None
     """Why."""
+
+
+class RunStatistics(FrozenModel):
+    """Running sums over the equity of a run: metrics at its end without keeping the curve."""
+
+    returns: int = Field(default=0, ge=0)
+    """Returns seen: ticks less one."""
+    return_sum: float = 0.0
+    """Sum of returns per tick."""
+    return_square_sum: float = 0.0
+    """Sum of their squares."""
+    peak: float = 0.0
+    """Highest equity so far, share class."""
+    max_drawdown: float = 0.0
+    """Deepest fall from a peak so far, a fraction, zero or negative."""
+    equity: float | None = None
+    """Equity at the last tick seen, share class; None before the first."""
+
+
+class Checkpoint(FrozenModel):
+    """All there is to a run between two windows: with it another engine goes on where one died."""
+
+    pid: int = Field(ge=1)
+    """Process id of the run's engine at its start; stays when another engine resumes."""
+    started_at: AwareDatetime
+    """Wall clock of the start."""
+    next_tick: int = Field(ge=0)
+    """First tick that is not committed."""
+    window: int = Field(ge=1)
+    """Ticks that the next window asks for."""
+    ledger: Balances
+    """Venue-side balances."""
+    portfolio: PortfolioState
+    """Monitors' state."""
+    reference_equity: float | None = None
+    """Strategy's memory: equity at the last rebalance, share class."""
+    statistics: RunStatistics = Field(default_factory=RunStatistics)
+    """Running sums."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Event type -> events published."""
+    orders_by_type: dict[str, int] = Field(default_factory=dict)
+    """Operation type -> confirmed orders."""
+    failed_orders: int = Field(default=0, ge=0)
+    """Orders that did not execute."""
+
+
+class RunRecord(FrozenModel):
+    """Entry of the KV bucket ``runs``; written by the run's engine alone, by revision."""
+
+    status: RunStatus
+    """For people."""
+    checkpoint: Checkpoint | None = None
+    """For another engine; None before the first window and after the end."""

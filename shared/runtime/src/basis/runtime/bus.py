@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from faststream import AckPolicy
-from faststream.nats import NatsBroker, PullSub
+from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
 from nats.errors import Error as NatsError
@@ -470,7 +470,7 @@ class Bus:
 
         self._broker.subscriber(
             run_submit(ANY_RUN),
-            stream=STREAM_RUNS,
+            stream=JStream(STREAM_RUNS, declare=False),  # made by _ensure_storage, with our limits
             durable="strategy",
             pull_sub=PullSub(batch_size=1, timeout=2.0),
             config=ConsumerConfig(ack_wait=RUN_ACK_WAIT_S, max_deliver=RUN_MAX_DELIVER),

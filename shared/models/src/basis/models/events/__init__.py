@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from basis.models.events.atomic_operation_group import AtomicOperationGroupEvent, GroupStep
-from basis.models.events.base import DomainEvent, Phase, order_key
+from basis.models.events.base import DomainEvent, Phase, Slot, execution_key, order_key
 from basis.models.events.event_logging_operation import EventLoggingOperationEvent
 from basis.models.events.execution_delta import ExecutionDelta, ExecutionDeltaEvent
 from basis.models.events.exposure_snapshot import AssetExposure, ExposureSnapshot
@@ -67,7 +67,9 @@ __all__ = [
     "PositionSnapshot",
     "ReconciliationEvent",
     "RiskAssessment",
+    "Slot",
     "StrategyDecision",
     "TightLoopExecutionEvent",
+    "execution_key",
     "order_key",
 ]

@@ -28,7 +28,7 @@ class Phase(IntEnum):
     ORDER = 60
     """What it ordered."""
     EXECUTION = 70
-    """Tight loop: ten positions for each step of each order."""
+    """Tight loop: SLOTS positions for each order."""
     AFTER_POSITION = 80
     """Positions after the tick's executions."""
     AFTER_EXPOSURE = 82
@@ -36,6 +36,22 @@ class Phase(IntEnum):
     AFTER_PNL = 86
     LOGGING = 99
     """The event-logger's own operations at the end of the run."""
+
+
+class Slot(IntEnum):
+    """Place of an event within the execution of one order; SLOTS of them an order."""
+
+    OPERATION = 0
+    DELTA = 1
+    POSITION = 2
+    RECONCILIATION = 3
+    """First comparison; the n-th re-query is n places on."""
+    TIGHT_LOOP = 18
+    GROUP = 19
+
+
+SLOTS = 20
+"""Order keys of one order within Phase.EXECUTION."""
 
 
 def order_key(tick: int, phase: int, position: int = 0) -> int:
@@ -52,6 +68,11 @@ def order_key(tick: int, phase: int, position: int = 0) -> int:
     if not 0 <= position < PHASE_SPAN:
         raise ValueError(f"position {position} is outside 0..{PHASE_SPAN - 1}: too many events in one phase of a tick")
     return tick * TICK_SPAN + phase * PHASE_SPAN + position
+
+
+def execution_key(tick: int, number: int, slot: Slot, attempt: int = 0) -> int:
+    """Order key of an event within the execution of the n-th order of a tick (``attempt``: re-queries so far)."""
+    return order_key(tick, Phase.EXECUTION, SLOTS * number + slot + attempt)
 
 
 class DomainEvent(FrozenModel):

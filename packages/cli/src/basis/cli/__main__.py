@@ -1,0 +1,5 @@
+"""``python -m basis.cli``."""
+
+from basis.cli.main import main
+
+main()

@@ -1,0 +1,133 @@
+"""``basis backtest``: one run from the command line, through the same API as any other client's."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from basis.cli import deployment
+from basis.gateway.backtest_service import BacktestService
+from basis.gateway.requests import BacktestRequest, PreparedBacktest, prepare
+from basis.models.errors import ComponentError, InputError
+from basis.runtime import config_loader
+from basis.runtime.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from basis.models.messages import RunOutcome, RunStatus
+    from basis.runtime.bus import Bus
+    from basis.runtime.settings import Settings
+
+
+class Arguments(NamedTuple):
+    """What the command line said."""
+
+    mode: str
+    start: str | None
+    end: str | None
+    capital: float | None
+    overrides: Sequence[str]
+    processes: bool
+    cluster: bool
+
+
+class Finished(NamedTuple):
+    """How it went."""
+
+    outcome: RunOutcome
+    wall_s: float
+    """From the submission until the run is sealed, seconds."""
+
+
+def prepared(arguments: Arguments, settings: Settings) -> PreparedBacktest:
+    """Check all that can be checked without a service.
+
+    Raises:
+        InputError: CONFIG-00x, LOG-003.
+    """
+    request = BacktestRequest(
+        strategy_name=arguments.mode,
+        start_date=arguments.start,
+        end_date=arguments.end,
+        initial_capital=None,
+        config_overrides=dict(config_loader.parse_override(text) for text in arguments.overrides),
+    )
+    found = prepare(request.model_copy(update={"initial_capital": arguments.capital}), settings.configs_dir)
+    if not arguments.cluster and not settings.data_dir.is_dir():
+        message = f"no market data at {settings.data_dir}: name a folder with --data, or make one with 'basis data sample'"
+        raise InputError("DATA-001", message, "cli")
+    return found
+
+
+def ensure_sample(folder: Path, tell: Callable[[str], None]) -> None:
+    """Make the synthetic sample on first use."""
+    if folder.is_dir():
+        return
+    from basis.venues.data.sample import write_sample  # noqa: PLC0415 - only on first use: it loads pyarrow
+
+    tell(f"no data given: making the synthetic sample in {folder} (once)")
+    write_sample(folder)
+
+
+async def run(
+    arguments: Arguments, ready: PreparedBacktest, settings: Settings, on_progress: Callable[[RunStatus], None]
+) -> Finished:
+    """Do one backtest to its end.
+
+    Raises:
+        InputError: refused before it began.
+        ComponentError: it could not be done.
+    """
+    if arguments.cluster:
+        where = deployment.cluster
+    else:
+        where = deployment.processes if arguments.processes else deployment.embedded
+    async with where(settings) as bus:
+        return await _follow(bus, ready, on_progress)
+
+
+async def _follow(bus: Bus, ready: PreparedBacktest, on_progress: Callable[[RunStatus], None]) -> Finished:
+    service = BacktestService(bus, SystemClock())
+    begin = time.perf_counter()
+    submit = await service.submit(ready)
+    cid = submit.correlation_id
+    cancelling: set[asyncio.Task[RunStatus]] = set()
+
+    def interrupted() -> None:
+        cancelling.add(asyncio.ensure_future(service.cancel(cid, "Ctrl-C")))
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        async for status in service.follow(cid):
+            on_progress(status)
+        outcome = await service.outcome(cid)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    if outcome is None:
+        raise ComponentError("ENGINE-002", f"run {cid} ended without a result", "cli")
+    return Finished(outcome, time.perf_counter() - begin)
+
+
+def as_json(finished: Finished) -> dict[str, object]:
+    """What ``--json`` prints."""
+    outcome = finished.outcome
+    return {
+        "correlation_id": outcome.status.correlation_id,
+        "status": outcome.status.status,
+        "log_directory": outcome.log_directory,
+        "ticks": outcome.ticks,
+        "events": outcome.events,
+        "event_hash": outcome.event_hash,
+        "wall_s": round(finished.wall_s, 6),
+        "loop_ticks_per_s": round(outcome.ticks / outcome.loop_s, 1) if outcome.loop_s > 0 else None,
+        "result": outcome.result.model_dump(mode="json") if outcome.result is not None else None,
+        "error_code": outcome.status.error_code,
+        "error": outcome.status.error,
+    }

@@ -1,0 +1,59 @@
+"""The heavy half of ``basis backtest``: loaded while the NATS server starts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+
+from basis.cli import backtest
+from basis.cli.output import Progress, print_result, refusal
+from basis.models.errors import ComponentError, InputError
+from basis.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from basis.cli.backtest import Arguments
+    from basis.runtime.nats_server import NatsServer
+
+
+def execute(
+    arguments: Arguments,
+    *,
+    data: Path | None,
+    logs: Path | None,
+    nats: str | None,
+    server: NatsServer | None,
+    as_json: bool,
+) -> int:
+    """Check, run, print; returns the exit code."""
+    try:
+        if arguments.cluster and (logs is not None or data is not None or arguments.processes):
+            message = "--data, --logs and --processes are for runs of our own; the services of --nats have theirs"
+            raise InputError("CONFIG-003", message, "cli")
+        settings = _settings(data, logs, nats)
+        if data is None and not arguments.cluster and "data_dir" not in settings.model_fields_set:
+            backtest.ensure_sample(settings.data_dir, lambda text: print(text, file=sys.stderr))
+        ready = backtest.prepared(arguments, settings)
+        if server is not None:
+            settings = settings.model_copy(update={"nats_url": server.wait()})
+        with Progress(enabled=sys.stderr.isatty() and not as_json) as progress:
+            finished = asyncio.run(backtest.run(arguments, ready, settings, progress.update))
+    except InputError as error:
+        return refusal(error, 2, as_json=as_json)
+    except ComponentError as error:
+        # no service, no bus: nothing had begun either, unless a run was under way
+        return refusal(error, 2 if error.error_code in {"BUS-001", "BUS-002"} else 1, as_json=as_json)
+    if as_json:
+        sys.stdout.write(orjson.dumps(backtest.as_json(finished)).decode() + "\n")
+    else:
+        print_result(finished)
+    return 0 if finished.outcome.status.status == "completed" else 1
+
+
+def _settings(data: Path | None, logs: Path | None, nats: str | None) -> Settings:
+    named = {"data_dir": data, "logs_dir": logs, "nats_url": nats}
+    return Settings(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]

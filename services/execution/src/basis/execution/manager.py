@@ -1,0 +1,237 @@
+"""ExecutionManager: the tight loop, order -> venue -> handshake -> reconcile -> next.
+
+A failed order stops the rest of its tick. Out of tolerance: re-queries with back-off, then EXEC-003, and the run stops
+with EXEC-004. Retries re-query, they never re-apply deltas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import orjson
+
+from basis.execution.core import batches
+from basis.execution.core.emission import Batch, Pass, emit_executions, emit_tight_loop
+from basis.models.config import ExecutionManagerConfig, RunConfig
+from basis.models.errors import ComponentError
+from basis.models.messages import (
+    Balances,
+    ExecuteReply,
+    ExecuteRequest,
+    OrdersReply,
+    OrdersRequest,
+    PortfolioState,
+    PositionsReply,
+    PositionsRequest,
+    ReconcileReply,
+    ReconcileRequest,
+    RunRef,
+)
+from basis.runtime import bus as subjects
+from basis.runtime import domain_events
+from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.timeline import iso, tick_time
+
+if TYPE_CHECKING:
+    from basis.execution.core.batches import Transaction
+    from basis.models.execution import ExecutionHandshake
+    from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+    from basis.runtime.structured_logger import StructuredLogger
+
+_COMPONENT = "execution_manager"
+
+
+class Counterparts(Protocol):
+    """Who the tight loop talks to."""
+
+    async def execute(self, request: ExecuteRequest, timeout_s: float) -> ExecuteReply:
+        """Ask the venues to execute."""
+        ...
+
+    async def positions(self, request: PositionsRequest, timeout_s: float) -> PositionsReply:
+        """Ask the venues what they hold."""
+        ...
+
+    async def reconcile(self, request: ReconcileRequest, timeout_s: float) -> ReconcileReply:
+        """Ask the monitors to apply and compare."""
+        ...
+
+
+class BusCounterparts:
+    """Counterparts over the bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def execute(self, request: ExecuteRequest, timeout_s: float) -> ExecuteReply:
+        """``basis.<cid>.venues.execute``."""
+        subject = subjects.venues_execute(request.run.correlation_id)
+        return await self._bus.request(subject, request, ExecuteReply, patience_s=timeout_s)
+
+    async def positions(self, request: PositionsRequest, timeout_s: float) -> PositionsReply:
+        """``basis.<cid>.venues.positions``."""
+        subject = subjects.venues_positions(request.run.correlation_id)
+        return await self._bus.request(subject, request, PositionsReply, patience_s=timeout_s)
+
+    async def reconcile(self, request: ReconcileRequest, timeout_s: float) -> ReconcileReply:
+        """``basis.<cid>.monitors.reconcile``."""
+        subject = subjects.monitors_reconcile(request.run.correlation_id)
+        return await self._bus.request(subject, request, ReconcileReply, patience_s=timeout_s)
+
+
+class _State(NamedTuple):
+    """What one transaction hands to the next."""
+
+    ledger: Balances
+    portfolio: PortfolioState
+    counts: dict[str, int]
+
+
+class ExecutionManager:
+    """Runs the orders of one tick; keeps no state between requests.
+
+    Args:
+        bus: for events and observers.
+        counterparts: venues and monitors.
+        clock: for durations and back-off; in a backtest it does not wait.
+        log: component log.
+    """
+
+    def __init__(self, bus: Bus, counterparts: Counterparts, clock: Clock, log: StructuredLogger) -> None:
+        self._bus = bus
+        self._counterparts = counterparts
+        self._clock = clock
+        self._log = log
+
+    async def run(self, request: OrdersRequest) -> OrdersReply:
+        """Execute and reconcile all orders of a tick, in sequence.
+
+        Raises:
+            ComponentError: STRAT-003 where the batch makes no sense; BUS-002 where a service stays silent. A failure of
+                an order or of reconciliation is not an exception: it is in the reply.
+        """
+        config = RunConfig.model_validate_json(request.run.config).execution_manager
+        run, tick = request.run, request.tick
+        batch = Batch(
+            tick,
+            iso(tick_time(run, tick)),
+            f"{run.correlation_id}-{tick:08d}",
+            len(request.orders),
+            config.max_retry_attempts,
+        )
+        state = _State(request.ledger, request.portfolio, {})
+        handshakes: list[ExecutionHandshake] = []
+        fatal: tuple[str, str] | None = None
+        for transaction in batches.transactions(request.orders):
+            done, state = await self._pass(run, transaction, state, batch, config)
+            handshakes += done.handshakes
+            if done.failure is not None:
+                fatal = ("EXEC-004", done.failure)
+            if fatal is not None or not batches.is_confirmed(done.handshakes):
+                break
+        return OrdersReply(
+            handshakes=tuple(handshakes),
+            ledger=state.ledger,
+            portfolio=state.portfolio,
+            counts=state.counts,
+            fatal=fatal,
+        )
+
+    async def _pass(
+        self, run: RunRef, transaction: Transaction, state: _State, batch: Batch, config: ExecutionManagerConfig
+    ) -> tuple[Pass, _State]:
+        begin = self._clock.monotonic()
+        reply = await self._counterparts.execute(
+            ExecuteRequest(run=run, tick=batch.tick, orders=transaction.orders, ledger=state.ledger),
+            config.execution_timeout_s,
+        )
+        batches.check_handshakes(transaction, reply.handshakes)
+        executed = self._clock.monotonic()
+        for handshake in reply.handshakes:
+            await self._bus.publish(
+                subjects.handshakes(run.correlation_id), orjson.dumps(handshake.model_dump(mode="json"))
+            )
+        attempts, failure, state = await self._reconcile(run, transaction, reply, state, batch, config)
+        done = Pass(
+            transaction,
+            reply.handshakes,
+            reconciled=failure is None,
+            attempts=attempts,
+            failure=failure,
+            execution_ms=round(1000 * (executed - begin), 3),
+            reconciliation_ms=round(1000 * (self._clock.monotonic() - executed), 3),
+        )
+        return done, state._replace(counts=_add(state.counts, await self._publish(run, done, batch)))
+
+    async def _reconcile(
+        self,
+        run: RunRef,
+        transaction: Transaction,
+        executed: ExecuteReply,
+        state: _State,
+        batch: Batch,
+        config: ExecutionManagerConfig,
+    ) -> tuple[int, str | None, _State]:
+        """Compare until all agrees; returns comparisons made, why the run must stop, and the state."""
+        if batches.is_unknown(executed.handshakes):
+            # a simulated venue always knows; a live one resolves pending outcomes before it answers
+            return 0, f"{transaction.orders[0].operation_id}: outcome unknown", state
+        balances = (
+            await self._counterparts.positions(
+                PositionsRequest(run=run, ledger=executed.ledger), config.reconciliation_timeout_s
+            )
+        ).balances
+        portfolio, counts = state.portfolio, state.counts
+        for attempt in range(config.max_retry_attempts + 1):
+            reply = await self._counterparts.reconcile(
+                ReconcileRequest(
+                    run=run,
+                    tick=batch.tick,
+                    position=transaction.position,
+                    orders=transaction.orders,
+                    handshakes=executed.handshakes,
+                    portfolio=portfolio,
+                    balances=balances,
+                    retry_attempt=attempt,
+                ),
+                config.reconciliation_timeout_s,
+            )
+            portfolio, counts = reply.portfolio, _add(counts, reply.counts)
+            if reply.success:
+                return attempt + 1, None, _State(executed.ledger, portfolio, counts)
+            if attempt < config.max_retry_attempts:
+                await self._clock.sleep(config.retry_backoff_s[min(attempt, len(config.retry_backoff_s) - 1)])
+                balances = (
+                    await self._counterparts.positions(
+                        PositionsRequest(run=run, ledger=executed.ledger), config.reconciliation_timeout_s
+                    )
+                ).balances
+        failure = f"EXEC-003 reconciliation still fails after {attempt + 1} comparisons: {'; '.join(reply.mismatches)}"
+        return attempt + 1, failure, _State(executed.ledger, portfolio, counts)
+
+    async def _publish(self, run: RunRef, done: Pass, batch: Batch) -> dict[str, int]:
+        logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
+        emit_executions(done, batch, logger)
+        emit_tight_loop(done, batch, logger)
+        await self._log_pass(run, done, batch)
+        return await domain_events.publish(self._bus, logger)
+
+    async def _log_pass(self, run: RunRef, done: Pass, batch: Batch) -> None:
+        now = tick_time(run, batch.tick)
+        for order, handshake in zip(done.transaction.orders, done.handshakes, strict=True):
+            what = f"{order.operation} {order.amount!r} {order.source_token or order.pair} at {order.venue}"
+            if handshake.error_code is None:
+                await self._log.info(
+                    run.correlation_id, now, f"{what}: {handshake.status}", operation_id=order.operation_id
+                )
+                continue
+            refused = ComponentError(handshake.error_code, f"{what}: {handshake.error_message}", _COMPONENT)
+            await self._log.error(run.correlation_id, now, refused, "", operation_id=order.operation_id)
+        if done.failure is not None:
+            stop = ComponentError("EXEC-004", done.failure, _COMPONENT)
+            await self._log.error(run.correlation_id, now, stop, "")
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return counts | {key: counts.get(key, 0) + value for key, value in more.items()}

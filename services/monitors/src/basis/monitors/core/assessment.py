@@ -1,0 +1,104 @@
+"""Position, exposure, risk and PnL of a window of ticks, on columns. Pure.
+
+Every figure of a tick depends on that tick and the one before alone, and running sums are carried in sequence: however a
+run is cut into windows, the same floats come out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from basis.models.events import Phase, order_key
+from basis.models.messages import PortfolioState
+from basis.monitors.core.exposure_monitor import Exposure, ExposureMonitor
+from basis.monitors.core.pnl_monitor import PnL, PnLMonitor
+from basis.monitors.core.position_monitor import PositionMonitor, ValuedWindow, value_window
+from basis.monitors.core.risk_monitor import Risk, RiskMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from basis.models.messages import Settlement
+    from basis.monitors.core.columns import Floats
+    from basis.monitors.core.plan import MonitorPlan
+    from basis.runtime.domain_events import DomainEventLogger
+
+_PHASES = {
+    "tick": (Phase.POSITION, Phase.EXPOSURE, Phase.RISK, Phase.PNL),
+    "after_execution": (Phase.AFTER_POSITION, Phase.AFTER_EXPOSURE, Phase.AFTER_RISK, Phase.AFTER_PNL),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Figures of each tick of a window."""
+
+    window: ValuedWindow
+    market: Mapping[str, Floats]
+    exposure: Exposure
+    risk: Risk
+    pnl: PnL
+
+    def columns(self) -> dict[str, Floats]:
+        """What the strategy reads, by name."""
+        return {
+            "equity": self.window.equity,
+            "total_value_usd": self.window.total_value_usd,
+            "net_delta_usd": self.exposure.net_delta_usd,
+            "total_pnl": self.pnl.total,
+            "collateral_usd": self.risk.collateral,
+            "debt_usd": self.risk.debt,
+            "threshold_usd": self.risk.threshold,
+        }
+
+    def state_at(self, place: int) -> PortfolioState:
+        """Portfolio state after the tick at a place of the window."""
+        before, tick = self.window.before, self.window.first_tick + place
+        return PortfolioState(
+            positions=before.positions | {h.line.key: float(h.quantity[place]) for h in self.window.holdings},
+            capital=before.capital,
+            attribution=_row(self.pnl.attribution, place),
+            pnl_by_venue=_row(self.pnl.by_venue, place),
+            pnl_by_asset=_row(self.pnl.by_asset, place),
+            market=_row(self.market, place),
+            applied=before.applied if tick == before.tick else (),
+            tick=tick,
+        )
+
+    def emit(self, ticks: int, stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger) -> None:
+        """Log the four events of each of the first ``ticks`` ticks.
+
+        Args:
+            ticks: how many of the window's ticks happened.
+            stamps: ISO 8601 time of each tick.
+            trigger_source: ``tick`` or ``after_execution``.
+            logger: filled with the lines.
+        """
+        first = self.window.first_tick
+        position, exposure, risk, pnl = (
+            [order_key(first + i, phase) for i in range(ticks)] for phase in _PHASES[trigger_source]
+        )
+        PositionMonitor.emit(self.window, position, stamps, trigger_source, logger)
+        ExposureMonitor.emit(self.window, self.exposure, exposure, stamps, logger)
+        RiskMonitor.emit(self.risk, risk, stamps, logger)
+        PnLMonitor.emit(self.pnl, pnl, stamps, logger)
+
+
+def assess(
+    plan: MonitorPlan,
+    before: PortfolioState,
+    market: Mapping[str, Floats],
+    first_tick: int,
+    ticks: int,
+    settlements: Sequence[Settlement] = (),
+) -> Assessment:
+    """Assess a window; arguments and errors as in :func:`value_window` and :meth:`PnLMonitor.assess`."""
+    window = value_window(plan, before, market, first_tick, ticks, settlements)
+    return Assessment(
+        window, market, ExposureMonitor.assess(window), RiskMonitor.assess(window), PnLMonitor.assess(window)
+    )
+
+
+def _row(columns: Mapping[str, Floats], place: int) -> dict[str, float]:
+    return {name: float(column[place]) for name, column in columns.items()}

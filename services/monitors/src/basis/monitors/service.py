@@ -1,0 +1,202 @@
+"""Shell of the monitors service: decode, assess, publish."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from basis.models.config import RunConfig
+from basis.models.events import Slot, execution_key
+from basis.models.messages import (
+    AssessReply,
+    AssessRequest,
+    CommitReply,
+    CommitRequest,
+    ReconcileReply,
+    ReconcileRequest,
+)
+from basis.monitors.core import position_update_handler as handler
+from basis.monitors.core.assessment import Assessment, assess
+from basis.monitors.core.plan import MonitorPlan, compile_plan
+from basis.runtime import bus as subjects
+from basis.runtime import codec, domain_events, health
+from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.structured_logger import StructuredLogger
+from basis.runtime.timeline import iso, tick_stamps, tick_time
+
+if TYPE_CHECKING:
+    from basis.models.errors import ComponentError
+    from basis.models.messages import RunRef
+    from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+
+SERVICE = "monitors"
+_COMPONENTS = ("position_monitor", "exposure_monitor", "risk_monitor", "pnl_monitor", "position_update_handler")
+_PLANS_KEPT = 8
+
+
+class MonitorService:
+    """Answers assess, commit and reconcile. Keeps compiled plans, never state: any replica can answer any request."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._plans: OrderedDict[str, MonitorPlan] = OrderedDict()
+        self._logs = {component: StructuredLogger(bus, component, clock) for component in _COMPONENTS}
+
+    async def assess(self, request: AssessRequest) -> AssessReply:
+        """What the window means, in columns."""
+        done = self._assess(request)
+        return AssessReply(
+            columns={name: codec.pack(column, name) for name, column in done.columns().items()},
+            positions=self._changing(done),
+            risk_levels=done.risk.code.tobytes(),
+            portfolio=done.state_at(request.window.ticks - 1),
+        )
+
+    async def commit(self, request: CommitRequest) -> CommitReply:
+        """Publish the events of the committed ticks; returns once JetStream has them."""
+        run, first = request.run, request.window.first_tick
+        done = self._assess(request)
+        logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
+        done.emit(request.ticks, tick_stamps(run, first, request.ticks), request.trigger_source, logger)
+        counts = await domain_events.publish(self._bus, logger)
+        if first == 0 and request.trigger_source == "tick":
+            await self._log_start(run)
+        last = request.ticks - 1
+        return CommitReply(
+            portfolio=done.state_at(last),
+            columns={name: codec.pack(column[last : last + 1], name) for name, column in done.columns().items()},
+            counts=counts,
+        )
+
+    async def reconcile(self, request: ReconcileRequest) -> ReconcileReply:
+        """Apply handshakes once, compare, publish."""
+        run, plan = request.run, self._plan(request.run)
+        done = handler.update(plan, request.portfolio, request.orders, request.handshakes, request.balances)
+        logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
+        self._emit_update(request, done, plan, logger)
+        counts = await domain_events.publish(self._bus, logger)
+        words = tuple(difference.words() for difference in done.differences)
+        await self._logs["position_update_handler"].info(
+            run.correlation_id,
+            tick_time(run, request.tick),
+            f"applied {len(done.newly_applied)} of {len(request.orders)} operations, {len(words)} mismatches",
+            operation_ids=[order.operation_id for order in request.orders],
+            mismatches=words,
+            retry_attempt=request.retry_attempt,
+        )
+        return ReconcileReply(portfolio=done.portfolio, success=not words, mismatches=words, counts=counts)
+
+    async def log_failure(self, run: RunRef, tick: int, error: ComponentError, stack_trace: str) -> None:
+        """Put a failed request into the log of the component that failed."""
+        component = error.component if error.component in self._logs else "position_update_handler"
+        await self._logs[component].error(run.correlation_id, tick_time(run, tick), error, stack_trace)
+
+    def _assess(self, request: AssessRequest | CommitRequest) -> Assessment:
+        window = request.window
+        return assess(
+            self._plan(request.run),
+            request.portfolio,
+            codec.unpack_all(window.market),
+            window.first_tick,
+            window.ticks,
+            window.settlements,
+        )
+
+    @staticmethod
+    def _changing(done: Assessment) -> dict[str, bytes]:
+        """Quantities that change within the window."""
+        return {
+            holding.line.key: codec.pack(holding.quantity, holding.line.key)
+            for holding in done.window.holdings
+            if bool((holding.quantity != holding.held).any())
+        }
+
+    def _plan(self, run: RunRef) -> MonitorPlan:
+        plan = self._plans.get(run.config_sha256)
+        if plan is None:
+            plan = self._plans[run.config_sha256] = compile_plan(RunConfig.model_validate_json(run.config))
+            if len(self._plans) > _PLANS_KEPT:
+                self._plans.popitem(last=False)
+        return plan
+
+    @staticmethod
+    def _emit_update(
+        request: ReconcileRequest, done: handler.Update, plan: MonitorPlan, logger: DomainEventLogger
+    ) -> None:
+        tick, stamp = request.tick, iso(tick_time(request.run, request.tick))
+        keys = [line.key for line in plan.lines]
+        ours = {key: done.portfolio.positions.get(key, 0.0) for key in keys}
+        for place in done.newly_applied:
+            order, handshake = request.orders[place], request.handshakes[place]
+            logger.log_execution_delta(
+                execution_key(tick, request.position + place, Slot.DELTA),
+                stamp,
+                source_operation_id=order.operation_id,
+                operation_type=order.operation,
+                deltas=[
+                    {
+                        "instrument_key": key,
+                        "delta_amount": delta,
+                        "source": "execution",
+                        "price": handler.share_price(plan, done.portfolio.market, key),
+                        "fee": _fee_of(key, handshake.fee_amount, handshake.fee_currency),
+                    }
+                    for key, delta in handshake.actual_deltas.items()
+                ],
+            )
+        if done.newly_applied:
+            logger.log_position_snapshot(
+                execution_key(tick, request.position, Slot.POSITION),
+                stamp,
+                positions=ours,
+                total_value_usd=handler.total_value_usd(plan, done.portfolio),
+                position_type="portfolio",
+                trigger_source="execution",
+            )
+        group = request.orders[0].atomic_group_id
+        logger.log_reconciliation(
+            execution_key(tick, request.position, Slot.RECONCILIATION, request.retry_attempt),
+            stamp,
+            trigger_source=group or request.orders[0].operation_id,
+            reconciliation_type="atomic_group" if group else "order",
+            success=not done.differences,
+            simulated_positions=ours,
+            real_positions={key: request.balances.get(key, 0.0) for key in keys},
+            mismatches=[difference.fields() for difference in done.differences],
+            retry_attempt=request.retry_attempt,
+            max_retries=plan.max_retries,
+            execution_deltas_applied=done.applied_deltas,
+        )
+
+    async def _log_start(self, run: RunRef) -> None:
+        for component in _COMPONENTS:
+            await self._logs[component].info(
+                run.correlation_id,
+                run.start,
+                "watching the run",
+                initial_capital=run.initial_capital,
+                config_sha256=run.config_sha256,
+            )
+
+
+def _fee_of(key: str, fee_amount: float, fee_currency: str | None) -> float:
+    """Fee inside one delta: all of it in the wallet's balance of the fee's token."""
+    return fee_amount if fee_currency is not None and key.endswith(f":BaseToken:{fee_currency}") else 0.0
+
+
+def register(bus: Bus, clock: Clock) -> None:
+    """Serve all monitor requests on a bus."""
+    service = MonitorService(bus, clock)
+
+    async def window_failed(request: AssessRequest | CommitRequest, error: ComponentError, trace: str) -> None:
+        await service.log_failure(request.run, request.window.first_tick, error, trace)
+
+    async def reconcile_failed(request: ReconcileRequest, error: ComponentError, trace: str) -> None:
+        await service.log_failure(request.run, request.tick, error, trace)
+
+    bus.serve(subjects.monitors_assess("*"), SERVICE, AssessRequest, service.assess, on_error=window_failed)
+    bus.serve(subjects.monitors_commit("*"), SERVICE, CommitRequest, service.commit, on_error=window_failed)
+    bus.serve(subjects.monitors_reconcile("*"), SERVICE, ReconcileRequest, service.reconcile, on_error=reconcile_failed)
+    health.serve(bus, SERVICE)

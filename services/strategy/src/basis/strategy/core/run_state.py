@@ -1,0 +1,173 @@
+"""The state of a run: its beginning, how a window changes it, and what it comes to. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from basis.models.errors import InputError
+from basis.models.instruments import CEX_VENUES
+from basis.models.messages import (
+    Balances,
+    Checkpoint,
+    PortfolioState,
+    RunResult,
+    RunStatistics,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from basis.models.config import EngineConfig, RunConfig
+    from basis.models.execution import ExecutionHandshake
+    from basis.models.messages import RunRef
+    from basis.models.order import Order
+
+YEAR_S = 365 * 86_400
+"""Seconds of the year that rates are annualised with."""
+
+
+def initial_key(config: RunConfig) -> str:
+    """Instrument that the capital starts in: the share class in the wallet, else on the first CEX of the mode.
+
+    Raises:
+        InputError: CONFIG-003, the mode may hold its share class nowhere.
+    """
+    currency = config.share_class.currency
+    for venue in ("wallet", *CEX_VENUES):
+        key = f"{venue}:BaseToken:{currency}"
+        if key in config.position_subscriptions:
+            return key
+    message = f"mode {config.mode!r} holds its share class {currency} nowhere: add it to position_subscriptions"
+    raise InputError("CONFIG-003", message, "engine")
+
+
+def initial_checkpoint(config: RunConfig, capital: float, pid: int, started_at: datetime) -> Checkpoint:
+    """State before tick 0: all capital in one balance, the same at the venue and in the portfolio."""
+    held = {initial_key(config): capital}
+    return Checkpoint(
+        pid=pid,
+        started_at=started_at,
+        next_tick=0,
+        window=1,  # tick 0 nearly always orders: a longer first window would be thrown away
+        ledger=held,
+        portfolio=PortfolioState(
+            positions=held, capital=capital, attribution={}, pnl_by_venue={}, pnl_by_asset={}, market={}
+        ),
+    )
+
+
+def grown(window: int, engine: EngineConfig) -> int:
+    """Ticks to ask for after a window without orders."""
+    return min(max(2 * window, engine.initial_window), engine.max_window)
+
+
+def shrunk(window: int, engine: EngineConfig) -> int:
+    """Ticks to ask for after a window with orders."""
+    return min(max(window // 4, engine.initial_window), engine.max_window)
+
+
+def ledger_at(ledger: Balances, window: Window, place: int) -> Balances:
+    """Venue-side balances after the tick at a place of the window."""
+    if not window.balances:
+        return ledger
+    changed = {
+        key: float(np.frombuffer(column, dtype="<f8", count=1, offset=8 * place)[0])
+        for key, column in window.balances.items()
+    }
+    return ledger | changed
+
+
+def single_tick(window: Window, place: int) -> Window:
+    """The tick at a place of the window, once more, without its settlements."""
+    cut = slice(8 * place, 8 * place + 8)
+    return Window(
+        first_tick=window.first_tick + place,
+        ticks=1,
+        market={name: column[cut] for name, column in window.market.items()},
+        balances={},
+    )
+
+
+def with_equity(statistics: RunStatistics, equity: Sequence[float]) -> RunStatistics:
+    """Statistics after more ticks; sums run strictly in sequence, so windows do not show."""
+    peak, deepest, last = statistics.peak, statistics.max_drawdown, statistics.equity
+    count, total, squares = statistics.returns, statistics.return_sum, statistics.return_square_sum
+    for value in equity:
+        if last is not None:
+            change = value / last - 1.0
+            count += 1
+            total += change
+            squares += change * change
+        last = value
+        if value > peak:
+            peak = value
+        elif value / peak - 1.0 < deepest:
+            deepest = value / peak - 1.0
+    return RunStatistics(
+        returns=count, return_sum=total, return_square_sum=squares, peak=peak, max_drawdown=deepest, equity=last
+    )
+
+
+def with_orders(
+    checkpoint: Checkpoint, orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]
+) -> Checkpoint:
+    """Checkpoint with the orders of a tick counted; orders after a failed one were never tried."""
+    by_type = dict(checkpoint.orders_by_type)
+    failed = checkpoint.failed_orders
+    for order, handshake in zip(orders, handshakes, strict=False):
+        if handshake.status == "confirmed":
+            by_type[order.operation] = by_type.get(order.operation, 0) + 1
+        else:
+            failed += 1
+    return checkpoint.model_copy(update={"orders_by_type": by_type, "failed_orders": failed})
+
+
+def result(run: RunRef, config: RunConfig, state: Checkpoint) -> RunResult | None:
+    """What the committed ticks came to; None before the first.
+
+    Formulas: annualised return (1 + r) ** (year / period) - 1; volatility and Sharpe from per-tick returns with the
+    run's true ticks a year, sample standard deviation, risk-free rate 0.
+    """
+    statistics, capital = state.statistics, run.initial_capital
+    if statistics.equity is None:
+        return None
+    final = statistics.equity
+    growth = final / capital
+    period = timedelta(seconds=run.time_step_s * max(state.next_tick - 1, 1)) / timedelta(seconds=YEAR_S)
+    per_year = YEAR_S / run.time_step_s
+    count = statistics.returns
+    mean = statistics.return_sum / count if count else 0.0
+    variance = (statistics.return_square_sum - count * mean * mean) / (count - 1) if count > 1 else 0.0
+    volatility = math.sqrt(max(variance, 0.0) * per_year)
+    attribution = state.portfolio.attribution
+    return RunResult(
+        initial_capital=capital,
+        final_value=final,
+        total_return=growth - 1.0,
+        annualized_return=_annualized(growth, period),
+        volatility=volatility,
+        sharpe=mean * per_year / volatility if volatility > 0.0 else None,
+        max_drawdown=statistics.max_drawdown,
+        target_apy=config.target_apy,
+        share_class=config.share_class.currency,
+        orders_by_type=state.orders_by_type,
+        failed_orders=state.failed_orders,
+        fees={kind: 0.0 - attribution.get(kind, 0.0) for kind in ("fees", "gas", "slippage")},
+        attribution=attribution,
+        attribution_gap=final - state.portfolio.capital - sum(attribution.values()),
+        final_positions={key: state.portfolio.positions.get(key, 0.0) for key in config.position_subscriptions},
+    )
+
+
+def _annualized(growth: float, years: float) -> float:
+    """Growth over a period as a yearly rate; -1 where nothing is left; the plain return where it would overflow."""
+    if growth <= 0.0:
+        return -1.0
+    exponent = math.log(growth) / years
+    return math.expm1(exponent) if exponent < 700.0 else growth - 1.0

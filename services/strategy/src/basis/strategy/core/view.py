@@ -1,0 +1,92 @@
+"""TickView: what a strategy sees at one tick. A light cursor over the window's columns; nothing is built per tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basis.models.errors import ComponentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LEVELS = ("low", "medium", "high", "critical")
+
+
+class TickView:
+    """One tick of a window; move it with :meth:`at`. A strategy never sees beyond its tick.
+
+    Args:
+        first_tick: index of the window's first tick.
+        market: market column -> values.
+        figures: monitors' column (equity, debt_usd, ...) -> values.
+        positions: instrument key -> quantity before the window.
+        changing: instrument key -> quantities, where settlements change it within the window.
+        risk_levels: one code a tick.
+    """
+
+    __slots__ = ("_changing", "_figures", "_first_tick", "_i", "_market", "_positions", "_risk_levels")
+
+    def __init__(
+        self,
+        first_tick: int,
+        market: Mapping[str, list[float]],
+        figures: Mapping[str, list[float]],
+        positions: Mapping[str, float],
+        changing: Mapping[str, list[float]],
+        risk_levels: bytes,
+    ) -> None:
+        self._first_tick = first_tick
+        self._market = market
+        self._figures = figures
+        self._positions = positions
+        self._changing = changing
+        self._risk_levels = risk_levels
+        self._i = 0
+
+    def at(self, place: int) -> TickView:
+        """Move to a place of the window; returns itself."""
+        self._i = place
+        return self
+
+    @property
+    def tick(self) -> int:
+        """Index of the tick in the run."""
+        return self._first_tick + self._i
+
+    @property
+    def equity(self) -> float:
+        """Assets less debts plus unrealised perp PnL, share class."""
+        return self._figures["equity"][self._i]
+
+    @property
+    def risk_level(self) -> str:
+        """Worst of all risk measures at the tick."""
+        return _LEVELS[self._risk_levels[self._i]]
+
+    def figure(self, name: str) -> float:
+        """A monitors' figure, e.g. ``debt_usd``."""
+        return self._figures[name][self._i]
+
+    def market(self, column: str) -> float:
+        """A market column at the tick.
+
+        Raises:
+            ComponentError: STRAT-001, the mode does not have that column.
+        """
+        values = self._market.get(column)
+        if values is None:
+            raise ComponentError("STRAT-001", f"the market has no column {column!r}", "strategy_manager")
+        return values[self._i]
+
+    def market_row(self) -> dict[str, float]:
+        """All market columns at the tick."""
+        return {name: values[self._i] for name, values in self._market.items()}
+
+    def position(self, key: str) -> float:
+        """Quantity held of an instrument; scaled for aTokens and debt."""
+        changing = self._changing.get(key)
+        return self._positions.get(key, 0.0) if changing is None else changing[self._i]
+
+    def positions(self) -> dict[str, float]:
+        """All quantities."""
+        return {**self._positions, **{key: values[self._i] for key, values in self._changing.items()}}

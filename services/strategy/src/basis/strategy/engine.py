@@ -1,0 +1,500 @@
+"""EventDrivenStrategyEngine: the loop of a run, and the single writer of its state.
+
+Windows, not hops (architecture.md section 3): the next window is requested while this one is assessed, and this one is
+committed while the next one is assessed. Commits themselves are strictly in sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import traceback
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from basis.models.config import RunConfig
+from basis.models.errors import ComponentError
+from basis.models.messages import (
+    AdvanceReply,
+    AdvanceRequest,
+    AssessReply,
+    AssessRequest,
+    Checkpoint,
+    CommitReply,
+    CommitRequest,
+    OrdersReply,
+    OrdersRequest,
+    RunEnd,
+    RunOutcome,
+    RunRecord,
+    RunRef,
+    RunSealed,
+    RunStart,
+    RunStatus,
+    RunSubmit,
+    Window,
+)
+from basis.runtime import bus as subjects
+from basis.runtime import codec, domain_events, health, telemetry
+from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.timeline import tick_stamps, tick_time
+from basis.strategy.core import run_state
+from basis.strategy.core.decisions import Decided, decide_window
+from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
+from basis.strategy.core.view import TickView
+from basis.strategy.run_record import RunRecordStore
+from basis.strategy.sealing import wait_for_seal
+from basis.strategy.strategies import make_strategy
+
+if TYPE_CHECKING:
+    from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+    from basis.runtime.structured_logger import StructuredLogger
+    from basis.strategy.core.strategy import Strategy
+
+_log = logging.getLogger(__name__)
+_PROGRESS_EVERY_S = 0.05
+_SERVICES_PATIENCE_S = 15.0
+
+
+class Stopped(NamedTuple):
+    """Why a run was told to stop from outside."""
+
+    status: str
+    """``cancelled`` or ``failed``."""
+    error_code: str
+    reason: str
+
+
+class EventDrivenStrategyEngine:
+    """Drives one run from its submission, or its checkpoint, to its seal.
+
+    Args:
+        bus: connection.
+        clock: wall clock.
+        log: log of the component strategy_manager.
+        submit: the run.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock, log: StructuredLogger, submit: RunSubmit) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._log = log
+        self._submit = submit
+        self._cid = submit.correlation_id
+        self._config = RunConfig.model_validate_json(submit.config)
+        self._strategy: Strategy = make_strategy(self._config)
+        self._manager = StrategyManager(self._config, self._strategy)
+        step = self._config.time_step_s
+        self._last_tick = int((submit.end - submit.start).total_seconds()) // step
+        self._counts: dict[str, int] = {}
+        self._stop: Stopped | None = None
+        self._last_progress = float("-inf")
+        self._tracer = telemetry.tracer("strategy")
+
+    @property
+    def correlation_id(self) -> str:
+        """The run."""
+        return self._cid
+
+    def stop(self, stopped: Stopped) -> None:
+        """End the run before its next window; the first reason given stays."""
+        self._stop = self._stop or stopped
+
+    # ----------------------------------------------------------------------------------------------- beginning
+
+    async def run(self) -> RunOutcome | None:
+        """Run to the end; None where another engine has ended the run already.
+
+        Raises:
+            ComponentError: ENGINE-002 where another engine took over; BUS-001, LOG-002 where the end cannot be recorded.
+        """
+        self._store = RunRecordStore(await self._bus.bucket(subjects.KV_RUNS), self._cid)
+        record = await self._store.load()
+        if record is not None and record.status.status not in {"running", "queued"}:
+            return None
+        state = record.checkpoint if record is not None else None
+        if state is None:
+            capital = self._submit.initial_capital
+            state = run_state.initial_checkpoint(self._config, capital, os.getpid(), self._clock.now())
+        run = self._run_ref(state.pid)
+        self._counts = dict(state.counts)
+        begin = self._clock.monotonic()
+        try:
+            await self._await_services()
+            await self._announce(run, state)
+            state = await self._loop(run, state)
+        except ComponentError as error:
+            if error.error_code == "ENGINE-002" and "another engine" in error.message:
+                raise
+            failure, trace = error, traceback.format_exc()
+        else:
+            failure, trace = None, ""
+        return await self._finish(run, failure, trace, begin)
+
+    def _run_ref(self, pid: int) -> RunRef:
+        submit = self._submit
+        return RunRef(
+            correlation_id=self._cid,
+            pid=pid,
+            config_sha256=submit.config_sha256,
+            config=submit.config,
+            start=submit.start,
+            time_step_s=self._config.time_step_s,
+            last_tick=self._last_tick,
+            initial_capital=submit.initial_capital,
+            data_sha256=submit.data_sha256,
+        )
+
+    async def _await_services(self) -> None:
+        """Every service that the run needs must be there and ready before its first tick."""
+        deadline = self._clock.monotonic() + _SERVICES_PATIENCE_S
+        others = [name for name in subjects.RUN_CRITICAL if name != "strategy"]
+        while True:
+            answers = await asyncio.gather(*(health.ask(self._bus, name) for name in others))
+            missing = [
+                f"{name} ({answer.get('reason', 'not ready') if answer else 'no answer'})"
+                for name, answer in zip(others, answers, strict=True)
+                if not answer or not answer.get("ready")
+            ]
+            if not missing:
+                return
+            if self._clock.monotonic() > deadline:
+                message = f"not ready within {_SERVICES_PATIENCE_S:g} s: {', '.join(missing)}"
+                raise ComponentError("ENGINE-001", message, "engine")
+            await self._clock.sleep(0.1)
+
+    async def _announce(self, run: RunRef, state: Checkpoint) -> None:
+        """Open the run: first its record (by revision: the fence against a second engine), then its directory."""
+        self._state = state
+        await self._save(state)
+        submit, config = self._submit, self._config
+        start = RunStart(
+            correlation_id=self._cid,
+            pid=run.pid,
+            mode=submit.run_mode,
+            strategy=config.mode,
+            initial_capital=submit.initial_capital,
+            share_class=config.share_class.currency,
+            config=orjson.loads(submit.config),
+            config_sha256=submit.config_sha256,
+            data_path=submit.data_path,
+            data_sha256=submit.data_sha256,
+            data_notes=_data_notes(config),
+            code_version=version("basis-strategy"),
+            start_time=submit.start,
+            end_time=submit.end,
+            started_at=state.started_at,
+        )
+        await self._publish_run(subjects.run_start(self._cid), start, "start")
+        if state.next_tick == 0:
+            await self._log.info(
+                self._cid, run.start, f"run of {config.mode} starts", ticks=self._last_tick + 1, data_path=submit.data_path
+            )
+        else:
+            await self._log.warning(
+                self._cid, tick_time(run, state.next_tick), f"run of {config.mode} resumes at tick {state.next_tick}"
+            )
+
+    # ---------------------------------------------------------------------------------------------------- loop
+
+    async def _loop(self, run: RunRef, state: Checkpoint) -> Checkpoint:
+        committing: asyncio.Task[None] | None = None
+        ahead: asyncio.Task[Window] | None = None
+        try:
+            while state.next_tick <= self._last_tick:
+                self._raise_if_stopped()
+                window = await (ahead or self._advance(run, state.ledger, state.next_tick, state.window))
+                ahead = self._look_ahead(run, state, window)
+                assessed = await self._assess(run, state, window)
+                logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
+                decided = self._decide(run, state, window, assessed, logger)
+                if committing is not None:
+                    await committing
+                    committing = None
+                if decided.orders:
+                    ahead = await _cancelled(ahead)
+                    state = await self._trade(run, state, window, decided, assessed, logger)
+                else:
+                    after = self._after(state, window, decided, assessed)
+                    committing = asyncio.create_task(self._commit_whole(run, state, window, logger, after))
+                    state = after
+            if committing is not None:
+                await committing
+                committing = None
+        finally:
+            await _cancelled(ahead)
+            await _cancelled(committing)
+        return state
+
+    def _raise_if_stopped(self) -> None:
+        if self._stop is not None:
+            raise ComponentError(self._stop.error_code, self._stop.reason, "engine")
+
+    def _look_ahead(self, run: RunRef, state: Checkpoint, window: Window) -> asyncio.Task[Window] | None:
+        """Request the window after this one, in the hope that this one holds no orders."""
+        following = window.first_tick + window.ticks
+        if following > self._last_tick:
+            return None
+        ledger = run_state.ledger_at(state.ledger, window, window.ticks - 1)
+        ticks = run_state.grown(state.window, self._config.engine)
+        return asyncio.create_task(self._advance(run, ledger, following, ticks))
+
+    async def _advance(self, run: RunRef, ledger: dict[str, float], first_tick: int, ticks: int) -> Window:
+        request = AdvanceRequest(run=run, ledger=ledger, first_tick=first_tick, ticks=ticks)
+        reply = await self._bus.request(subjects.venues_advance(self._cid), request, AdvanceReply)
+        if reply.window.first_tick != first_tick or reply.window.ticks > ticks:
+            raise ComponentError("ENGINE-002", f"asked for tick {first_tick}, got {reply.window.first_tick}", "engine")
+        return reply.window
+
+    async def _assess(self, run: RunRef, state: Checkpoint, window: Window) -> AssessReply:
+        request = AssessRequest(run=run, portfolio=state.portfolio, window=window, ledger=state.ledger)
+        return await self._bus.request(subjects.monitors_assess(self._cid), request, AssessReply)
+
+    def _decide(
+        self, run: RunRef, state: Checkpoint, window: Window, assessed: AssessReply, logger: DomainEventLogger
+    ) -> Decided:
+        view = TickView(
+            window.first_tick,
+            {name: column.tolist() for name, column in codec.unpack_all(window.market).items()},
+            {name: column.tolist() for name, column in codec.unpack_all(assessed.columns).items()},
+            state.portfolio.positions,
+            {key: column.tolist() for key, column in codec.unpack_all(assessed.positions).items()},
+            assessed.risk_levels,
+        )
+        return decide_window(
+            self._manager,
+            self._strategy.conditions,
+            view,
+            window.ticks,
+            StrategyState(state.reference_equity),
+            run,
+            tick_stamps(run, window.first_tick, window.ticks),
+            logger,
+        )
+
+    def _after(self, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply) -> Checkpoint:
+        """State after a whole window without orders."""
+        equity = codec.unpack(assessed.columns["equity"]).tolist()
+        return state.model_copy(
+            update={
+                "next_tick": window.first_tick + window.ticks,
+                "window": run_state.grown(state.window, self._config.engine),
+                "ledger": run_state.ledger_at(state.ledger, window, window.ticks - 1),
+                "portfolio": assessed.portfolio,
+                "reference_equity": decided.state.reference_equity,
+                "statistics": run_state.with_equity(state.statistics, equity),
+            }
+        )
+
+    async def _commit_whole(
+        self, run: RunRef, before: Checkpoint, window: Window, logger: DomainEventLogger, after: Checkpoint
+    ) -> None:
+        await self._commit(run, before, window, window.ticks, logger)
+        await self._committed(after)
+
+    async def _commit(
+        self, run: RunRef, before: Checkpoint, window: Window, ticks: int, logger: DomainEventLogger
+    ) -> CommitReply:
+        """Publish the events of committed ticks: the monitors theirs, this engine its decisions and orders."""
+        request = CommitRequest(
+            run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks
+        )
+        reply, counts = await asyncio.gather(
+            self._bus.request(subjects.monitors_commit(self._cid), request, CommitReply),
+            domain_events.publish(self._bus, logger),
+        )
+        self._count(reply.counts)
+        self._count(counts)
+        return reply
+
+    async def _trade(
+        self,
+        run: RunRef,
+        state: Checkpoint,
+        window: Window,
+        decided: Decided,
+        assessed: AssessReply,
+        logger: DomainEventLogger,
+    ) -> Checkpoint:
+        """Commit through the tick that orders, execute, and assess that tick once more."""
+        place = decided.ticks - 1
+        tick = window.first_tick + place
+        committed = await self._commit(run, state, window, decided.ticks, logger)
+        orders = OrdersRequest(
+            run=run,
+            tick=tick,
+            orders=decided.orders,
+            ledger=run_state.ledger_at(state.ledger, window, place),
+            portfolio=committed.portfolio,
+        )
+        patience = self._config.execution_manager.tight_loop_timeout_s * len(decided.orders)
+        traded = await self._bus.request(subjects.orders(self._cid), orders, OrdersReply, patience_s=patience)
+        self._count(traded.counts)
+        again = CommitRequest(
+            run=run,
+            portfolio=traded.portfolio,
+            window=run_state.single_tick(window, place),
+            ledger=traded.ledger,
+            ticks=1,
+            trigger_source="after_execution",
+        )
+        settled = await self._bus.request(subjects.monitors_commit(self._cid), again, CommitReply)
+        self._count(settled.counts)
+        equity = codec.unpack(assessed.columns["equity"])[:place].tolist()
+        final = float(codec.unpack(settled.columns["equity"])[0])
+        after = state.model_copy(
+            update={
+                "next_tick": tick + 1,
+                "window": run_state.shrunk(state.window, self._config.engine),
+                "ledger": traded.ledger,
+                "portfolio": settled.portfolio,
+                "reference_equity": self._manager.after_execution(final).reference_equity,
+                "statistics": run_state.with_equity(state.statistics, [*equity, final]),
+            }
+        )
+        after = run_state.with_orders(after, decided.orders, traded.handshakes)
+        await self._committed(after)
+        await self._log_trade(run, tick, decided, traded)
+        if traded.fatal is not None:
+            raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
+        return after
+
+    async def _log_trade(self, run: RunRef, tick: int, decided: Decided, traded: OrdersReply) -> None:
+        confirmed = sum(handshake.status == "confirmed" for handshake in traded.handshakes)
+        now = tick_time(run, tick)
+        message = f"{confirmed} of {len(decided.orders)} orders confirmed"
+        write = self._log.info if confirmed == len(decided.orders) else self._log.warning
+        await write(self._cid, now, message, operation_ids=[order.operation_id for order in decided.orders])
+
+    def _count(self, counts: dict[str, int]) -> None:
+        for event_type, count in counts.items():
+            self._counts[event_type] = self._counts.get(event_type, 0) + count
+
+    async def _committed(self, after: Checkpoint) -> None:
+        """Everything up to here is in JetStream: from now on another engine may go on from here."""
+        self._state = after.model_copy(update={"counts": dict(self._counts)})
+        await self._save(self._state)
+        now = self._clock.monotonic()
+        if now - self._last_progress >= _PROGRESS_EVERY_S:
+            self._last_progress = now
+            await self._tell(self._status("running"))
+
+    # ----------------------------------------------------------------------------------------------------- end
+
+    async def _finish(
+        self, run: RunRef, failure: ComponentError | None, trace: str, begin: float
+    ) -> RunOutcome:
+        state = self._state_or_initial(run)
+        result = run_state.result(run, self._config, state)
+        status = self._status("completed" if failure is None else "failed", failure)
+        last = max(state.next_tick - 1, 0)
+        now = tick_time(run, last)
+        if failure is None:
+            await self._log.info(self._cid, now, f"run completed after {state.next_tick} ticks")
+        elif failure.error_code == "ENGINE-003":
+            status = self._status("cancelled", failure)
+            await self._log.warning(self._cid, now, f"run cancelled: {failure.message}")
+        else:
+            await self._log.error(self._cid, now, failure, trace)
+        end = RunEnd(
+            correlation_id=self._cid,
+            pid=run.pid,
+            status=status.status,  # type: ignore[arg-type]
+            last_tick=last,
+            timestamp=now,
+            ticks=state.next_tick,
+            counts=state.counts,
+            error_code=status.error_code,
+            error=status.error,
+            result=result,
+            ended_at=self._clock.now(),
+        )
+        sealed: RunSealed | None = None
+        if self._announced:
+            sealed = await wait_for_seal(
+                self._bus, self._cid, lambda: self._publish_run(subjects.run_end(self._cid), end, "end")
+            )
+        if sealed is not None and sealed.error_code is not None and status.status == "completed":
+            seal_error = ComponentError(sealed.error_code, sealed.error or "", "event_logger")
+            status = self._status("failed", seal_error)
+        outcome = RunOutcome(
+            status=status.model_copy(update={"completed_at": self._clock.now()}),
+            log_directory=sealed.log_directory if sealed is not None else None,
+            ticks=state.next_tick,
+            events=sealed.counts if sealed is not None else {},
+            event_hash=sealed.event_hash if sealed is not None else None,
+            loop_s=round(self._clock.monotonic() - begin, 6),
+            result=result,
+        )
+        await self._record_outcome(outcome)
+        return outcome
+
+    async def _record_outcome(self, outcome: RunOutcome) -> None:
+        results = await self._bus.bucket(subjects.KV_RESULTS)
+        await results.put(self._cid, outcome.model_dump_json().encode())
+        await self._store.save(RunRecord(status=outcome.status))
+        await self._tell(outcome.status)
+
+    _state: Checkpoint | None = None
+
+    @property
+    def _announced(self) -> bool:
+        """True once the run may have left something behind."""
+        return self._state is not None
+
+    def _state_or_initial(self, run: RunRef) -> Checkpoint:
+        if self._state is not None:
+            return self._state
+        return run_state.initial_checkpoint(self._config, run.initial_capital, run.pid, self._clock.now())
+
+    def _status(self, name: str, failure: ComponentError | None = None) -> RunStatus:
+        state = self._state
+        total = self._last_tick + 1
+        ticks = state.next_tick if state is not None else 0
+        return RunStatus.model_validate(
+            {
+                "correlation_id": self._cid,
+                "strategy": self._config.mode,
+                "status": name,
+                "progress": ticks / total,
+                "ticks": ticks,
+                "total_ticks": total,
+                "started_at": state.started_at if state is not None else None,
+                "equity": state.statistics.equity if state is not None else None,
+                "error_code": failure.error_code if failure is not None else None,
+                "error": failure.message if failure is not None else None,
+            }
+        )
+
+    async def _save(self, state: Checkpoint) -> None:
+        await self._store.save(RunRecord(status=self._status("running"), checkpoint=state))
+
+    async def _tell(self, status: RunStatus) -> None:
+        await self._bus.publish(subjects.progress(self._cid), status.model_dump_json().encode())
+
+    async def _publish_run(self, subject: str, message: RunStart | RunEnd, what: str) -> None:
+        header = {subjects.HEADER_MSG_ID: f"{self._cid}.{what}"}
+        await self._bus.publish_stream([subjects.StreamMessage(subject, codec.encode(message), header)])
+
+
+def _data_notes(config: RunConfig) -> tuple[str, ...]:
+    """How data is read where a choice was made."""
+    return tuple(
+        f"{feed.column}: interpolated geometrically between snapshots of {feed.series}"
+        for feed in config.feeds()
+        if feed.kind == "index"
+    )
+
+
+async def _cancelled(task: asyncio.Task[Window] | asyncio.Task[None] | None) -> None:
+    """Cancel a task and wait until it is gone; what it might have raised is of no interest any more."""
+    if task is None:
+        return
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, ComponentError):
+        await task

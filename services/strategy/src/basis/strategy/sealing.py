@@ -1,0 +1,66 @@
+"""Waiting for the event-logger to say that a run is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from basis.models.errors import ComponentError
+from basis.models.messages import RunSealed
+from basis.runtime import bus as subjects
+from basis.runtime import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.aio.msg import Msg
+
+    from basis.runtime.bus import Bus
+
+_LOOK_EVERY_S = 1.0
+_PATIENCE_S = 600.0
+
+
+async def wait_for_seal(bus: Bus, correlation_id: str, announce_end: Callable[[], Awaitable[None]]) -> RunSealed:
+    """Announce the end of a run and wait until it is sealed.
+
+    Listens, and also looks into the stream once a second: a notice that was missed is not lost.
+
+    Raises:
+        ComponentError: LOG-001, not sealed within ten minutes; the events stay in the stream.
+    """
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def on_sealed(message: Msg) -> None:
+        if not heard.done():
+            heard.set_result(message.data)
+
+    subject = subjects.run_sealed(correlation_id)
+    subscription = await bus.client.subscribe(subject, cb=on_sealed)
+    try:
+        await announce_end()
+        waited = 0.0
+        while waited < _PATIENCE_S:
+            try:
+                payload = await asyncio.wait_for(asyncio.shield(heard), _LOOK_EVERY_S)
+            except TimeoutError:
+                waited += _LOOK_EVERY_S
+                payload = await _look(bus, subject)
+            if payload is not None:
+                return codec.decode(payload, RunSealed)
+    finally:
+        heard.cancel()
+        await subscription.unsubscribe()
+    message = f"run {correlation_id} was not sealed within {_PATIENCE_S:g} s: its events wait in the stream EVENTS"
+    raise ComponentError("LOG-001", message, "event_logger")
+
+
+async def _look(bus: Bus, subject: str) -> bytes | None:
+    try:
+        found = await bus.jetstream.get_last_msg(subjects.STREAM_EVENTS, subject)
+    except (NotFoundError, NatsError, TimeoutError):
+        return None
+    return found.data

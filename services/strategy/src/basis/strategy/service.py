@@ -1,0 +1,86 @@
+"""Shell of the strategy service: runs from the work queue, control requests, heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from nats.errors import Error as NatsError
+
+from basis.models.errors import ComponentError
+from basis.models.messages import Control, RunSubmit
+from basis.runtime import bus as subjects
+from basis.runtime import codec, health
+from basis.runtime.structured_logger import StructuredLogger
+from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
+from basis.strategy.strategies import built_modes
+
+if TYPE_CHECKING:
+    from basis.runtime.bus import Bus, RunTask
+    from basis.runtime.clock import Clock
+
+SERVICE = "strategy"
+_log = logging.getLogger(__name__)
+
+
+class StrategyService:
+    """One engine at a time, and the means to stop it."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._structured = StructuredLogger(bus, "strategy_manager", clock)
+        self._engine: EventDrivenStrategyEngine | None = None
+
+    async def work(self, task: RunTask) -> None:
+        """Do one run; acknowledge it once it has ended, however it ended."""
+        try:
+            submit = codec.decode(task.payload, RunSubmit)
+            engine = EventDrivenStrategyEngine(self._bus, self._clock, self._structured, submit)
+        except ComponentError as error:
+            _log.error("a submitted run makes no sense and is dropped: %s", error)  # noqa: TRY400 - no trace needed
+            await task.done()
+            return
+        heartbeat = asyncio.create_task(self._beat(task))
+        self._engine = engine
+        try:
+            await engine.run()
+            await task.done()
+        except ComponentError:
+            # not acknowledged: the work queue gives the run to an engine that can record how it ends
+            _log.exception("run %s is left to another engine", submit.correlation_id)
+        finally:
+            self._engine = None
+            heartbeat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await heartbeat
+
+    @staticmethod
+    async def _beat(task: RunTask) -> None:
+        while True:
+            await asyncio.sleep(subjects.RUN_HEARTBEAT_S)
+            with contextlib.suppress(NatsError, OSError):
+                await task.heartbeat()
+
+    async def control(self, subject: str, payload: bytes) -> bytes | None:
+        """Obey a control request for the run in hand; requests for other runs are for other replicas."""
+        engine = self._engine
+        if engine is None or subject != subjects.control(engine.correlation_id):
+            return None
+        request = codec.decode(payload, Control)
+        if request.command == "cancel":
+            engine.stop(Stopped("cancelled", "ENGINE-003", request.reason or "cancelled on request"))
+        else:
+            engine.stop(Stopped("failed", request.error_code or "EXEC-004", request.reason or "told to stop"))
+        return b"ok"
+
+
+def register(bus: Bus, clock: Clock) -> None:
+    """Serve runs and control requests on a bus."""
+    service = StrategyService(bus, clock)
+    built = built_modes()
+    bus.serve_runs(service.work)
+    bus.listen(subjects.control("*"), service.control)
+    health.serve(bus, SERVICE, lambda: {"strategies": built})

@@ -1,0 +1,5 @@
+"""Morpho flash loans."""
+
+from basis.venues.interfaces.morpho.simulated import SimulatedFlashLoan
+
+SIMULATED = SimulatedFlashLoan()

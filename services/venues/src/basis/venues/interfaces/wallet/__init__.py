@@ -1,0 +1,5 @@
+"""The on-chain account."""
+
+from basis.venues.interfaces.wallet.simulated import SimulatedWallet
+
+SIMULATED = SimulatedWallet()

@@ -1,0 +1,63 @@
+"""Gas: what an on-chain operation costs, in the token that the mode pays it in. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from basis.models.errors import ComponentError
+from basis.models.market import SHARE_PRICE_COLUMN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from basis.models.config import RunConfig
+    from basis.models.operations import OperationType
+
+GWEI = 1e-9
+"""ETH in one gwei."""
+MAX_GROUP_UNITS = 5_000_000
+"""Most gas units that one atomic group may use."""
+
+
+class GasFee(NamedTuple):
+    """Gas of one operation."""
+
+    units: int
+    """Gas units."""
+    price_gwei: float
+    """Gas price, gwei a unit."""
+    token: str
+    """Wallet token that pays: ETH where the mode subscribes to it, else the share class."""
+    amount: float
+    """Fee in ``token``."""
+
+
+def gas_price_gwei(config: RunConfig, market: Mapping[str, float]) -> float:
+    """Gas price at a tick: the wallet's fixed price, else base fee plus median priority fee of the market data."""
+    wallet = config.wallet
+    if wallet is None:
+        return 0.0
+    if wallet.gas_price_gwei is not None:
+        return wallet.gas_price_gwei
+    return market["gas_base_fee_gwei"] + market["gas_priority_fee_gwei"]
+
+
+def gas_fee(config: RunConfig, market: Mapping[str, float], operation: OperationType) -> GasFee:
+    """Gas fee of one operation at a tick, converted at the tick's ETH price where gas is not paid in ETH.
+
+    Raises:
+        ComponentError: CONFIG-002, an on-chain operation in a mode without a wallet.
+    """
+    wallet = config.wallet
+    if wallet is None:
+        raise ComponentError("CONFIG-002", f"{operation} needs the venue wallet, which the mode does not list", "gas")
+    units = int(getattr(wallet.gas_units, operation))
+    price = gas_price_gwei(config, market)
+    token = config.gas_token
+    if price == 0.0:
+        return GasFee(units, 0.0, token, 0.0)
+    eth = units * price * GWEI
+    if token == "ETH":
+        return GasFee(units, price, token, eth)
+    ratio = market[SHARE_PRICE_COLUMN["ETH"]] / market[SHARE_PRICE_COLUMN[token]]
+    return GasFee(units, price, token, eth * ratio)
