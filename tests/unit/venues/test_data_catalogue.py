@@ -221,7 +221,7 @@ class TestCache:
         self.expect_sound(catalogue)
         assert path.read_bytes() == content
 
-    @pytest.mark.parametrize("manifest", [[], {"format": 0}, {"format": 1}, {"format": 1, "columns": []}, {}, 7])
+    @pytest.mark.parametrize("manifest", [[], {"format": 0}, {"format": 2}, {"format": 2, "columns": []}, {}, 7])
     def test_a_strange_manifest_is_not_trusted(self, catalogue: Catalogue, manifest: object) -> None:
         self.expect_sound(catalogue)
         (self.entry(catalogue) / "manifest.json").write_text(json.dumps(manifest))
