@@ -1,8 +1,8 @@
 """Columns of a series as memory-mapped ``.npy`` files, keyed by the SHA-256 of the Parquet file they came from.
 
 An entry is a folder ``<sha256>`` with ``<column>.npy`` for each column and ``manifest.json`` with the CRC-32 of each
-of them (against accidents, and ten times as fast as SHA-256). It appears in one rename, so it is whole or absent. One that does not match its manifest is never used, which
-is also why nothing here is synced to disk.
+of them (against accidents, and ten times as fast as SHA-256). It appears in one rename, so it is whole or absent. One
+that does not match its manifest is never used, which is also why nothing here is synced to disk.
 """
 
 from __future__ import annotations
