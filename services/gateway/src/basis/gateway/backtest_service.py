@@ -79,6 +79,7 @@ class BacktestService:
             initial_capital=prepared.capital,
             data_sha256=coverage.data_sha256,
             data_path=coverage.data_path,
+            data_notes=_notes(coverage),
             submitted_at=self._clock.now(),
         )
         header = {subjects.HEADER_MSG_ID: f"{cid}.submit"}
@@ -198,6 +199,10 @@ class BacktestService:
                     status = await self.status(correlation_id)
         finally:
             await subscription.unsubscribe()
+
+
+def _notes(coverage: CoverageReply) -> tuple[str, ...]:
+    return (*(("synthetic data",) if coverage.synthetic else ()), *coverage.notes)
 
 
 def _mode_of(submit: RunSubmit) -> str:

@@ -184,7 +184,7 @@ class EventDrivenStrategyEngine:
             config_sha256=submit.config_sha256,
             data_path=submit.data_path,
             data_sha256=submit.data_sha256,
-            data_notes=_data_notes(config),
+            data_notes=submit.data_notes,
             code_version=version("basis-strategy"),
             start_time=submit.start,
             end_time=submit.end,
@@ -480,15 +480,6 @@ class EventDrivenStrategyEngine:
     async def _publish_run(self, subject: str, message: RunStart | RunEnd, what: str) -> None:
         header = {subjects.HEADER_MSG_ID: f"{self._cid}.{what}"}
         await self._bus.publish_stream([subjects.StreamMessage(subject, codec.encode(message), header)])
-
-
-def _data_notes(config: RunConfig) -> tuple[str, ...]:
-    """How data is read where a choice was made."""
-    return tuple(
-        f"{feed.column}: interpolated geometrically between snapshots of {feed.series}"
-        for feed in config.feeds()
-        if feed.kind == "index"
-    )
 
 
 async def _cancelled(task: asyncio.Task[Window] | asyncio.Task[None] | None) -> None:

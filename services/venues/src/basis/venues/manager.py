@@ -24,7 +24,7 @@ from basis.runtime import codec
 from basis.runtime.timeline import tick_time
 from basis.venues.core import execution
 from basis.venues.core.coverage import requested_range
-from basis.venues.data.catalogue import Catalogue, Market
+from basis.venues.data.catalogue import Catalogue, Market, describe
 from basis.venues.data.sample import is_synthetic
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class VenueInterfaceManager:
             data_sha256=market.data_sha256,
             data_path=str(self._data_dir.resolve()),
             synthetic=is_synthetic(self._data_dir),
+            notes=describe(market, int(start.timestamp() * 1000)),
         )
 
     def advance(self, request: AdvanceRequest) -> AdvanceReply:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from basis.models.base import FrozenModel
 from basis.models.instruments import (
@@ -57,6 +57,15 @@ class Feed(FrozenModel):
     """Regular distance of two rows, seconds."""
     max_staleness_s: int | None = Field(default=None, gt=0)
     """Oldest value that still counts as known, seconds; None means twice the period."""
+    lead_s: int = Field(default=0, ge=0)
+    """How long before the very first row of the series that row already stands, seconds. For sampled costs only (gas):
+    nothing is decided on them, and a catalogue that begins at midnight need not hold a sample of midnight (ADR 0006)."""
+
+    @model_validator(mode="after")
+    def _check_lead(self) -> Self:
+        if self.lead_s and self.kind is not FeedKind.SNAPSHOT:
+            raise ValueError(f"{self.column}: lead_s is for snapshots of sampled costs, not for a {self.kind}")
+        return self
 
     @property
     def staleness_s(self) -> int:
@@ -83,12 +92,18 @@ def _default_feeds() -> list[Feed]:
     def snapshot(column: str, series: str, field: str, period_s: int = DAY_S) -> Feed:
         return Feed(column=column, series=series, field=field, kind=FeedKind.SNAPSHOT, period_s=period_s)
 
+    def gas(column: str, field: str) -> Feed:
+        # sampled in pairs 12 s apart, one pair every two hours
+        period_s, kind = 2 * HOUR_S, FeedKind.SNAPSHOT
+        return Feed(
+            column=column, series="gas/ethereum_fees", field=field, kind=kind, period_s=period_s, lead_s=period_s
+        )
+
     feeds = [
         snapshot("price_usd:USDT", "oracle/usdt_usd", "price_usd"),
         snapshot("price_usd:ETH", "oracle/weth_usd", "price_usd"),
-        # 12 s apart in pairs, one pair every two hours
-        snapshot("gas_base_fee_gwei", "gas/ethereum_fees", "base_fee_gwei", 2 * HOUR_S),
-        snapshot("gas_priority_fee_gwei", "gas/ethereum_fees", "priority_fee_p50_gwei", 2 * HOUR_S),
+        gas("gas_base_fee_gwei", "base_fee_gwei"),
+        gas("gas_priority_fee_gwei", "priority_fee_p50_gwei"),
         snapshot("oracle_price_eth:weETH", "oracle/weeth_eth", "price_eth"),
         snapshot("oracle_price_eth:wstETH", "oracle/wsteth_eth", "price_eth"),
         snapshot("dex_price_eth:weETH", "lst_dex/weeth_eth_median24h", "price_eth_median24h", HOUR_S),

@@ -64,6 +64,8 @@ class RunSubmit(FrozenModel):
     """SHA-256 over the series that the run reads, as the venues service found them when the run was accepted."""
     data_path: str
     """Folder of the catalogue, as the venues service names it."""
+    data_notes: tuple[str, ...] = ()
+    """How data is read where a choice was made, e.g. the interpolation of indices."""
     submitted_at: AwareDatetime
     """Wall clock of the submission."""
 
@@ -98,6 +100,8 @@ class CoverageReply(FrozenModel):
     """Folder of the catalogue."""
     synthetic: bool
     """True where the catalogue says that a generator made it."""
+    notes: tuple[str, ...] = ()
+    """How data is read where a choice was made, e.g. the interpolation of indices."""
 
 
 class Settlement(FrozenModel):

@@ -78,7 +78,7 @@ def span(feed: Feed, rows: Rows) -> Span:
         case FeedKind.EVENT:
             return Span(first - period_ms, last + period_ms)
         case FeedKind.SNAPSHOT:
-            return Span(first, last + min(period_ms, 1000 * feed.staleness_s))
+            return Span(first - 1000 * feed.lead_s, last + min(period_ms, 1000 * feed.staleness_s))
         case _:
             return Span(first, last + period_ms)
 
@@ -266,10 +266,11 @@ def _row_at(feed: Feed, rows: Rows, window: _Window) -> NDArray[np.intp]:
     found = window.found.get(feed.series)
     if found is None:
         _require_rows(feed, rows)
-        first = int(rows.times[0])
+        first = int(rows.times[0]) - 1000 * feed.lead_s
         if window.moments[0] < first:
             raise _before_first(feed, first, int(window.moments[0]))
-        found = window.found[feed.series] = np.searchsorted(rows.times, window.moments, side="right") - 1
+        before = np.searchsorted(rows.times, window.moments, side="right") - 1
+        found = window.found[feed.series] = np.maximum(before, 0)  # below 0 only within the lead
     return found
 
 

@@ -21,18 +21,14 @@ def requested_range(
         step_s: seconds between two ticks.
 
     Raises:
-        InputError: CONFIG-003, start not before end, or end not a whole number of steps after start;
-            DATA-001, outside what the data covers.
+        InputError: CONFIG-003, start not before end, or end not a whole number of steps after start. Whether the data
+            covers the range is for ``Market.check`` to say.
     """
     first, last = (datetime.fromtimestamp(moment / 1000, UTC) for moment in covered_ms)
     begin, finish = start or first, end or last
     if begin >= finish:
         message = f"start {begin.isoformat()} is not before end {finish.isoformat()}"
         raise InputError("CONFIG-003", message, _COMPONENT)
-    if begin < first or finish > last:
-        asked = f"{begin.isoformat()} to {finish.isoformat()}"
-        message = f"{asked} is outside the data, which covers {first.isoformat()} to {last.isoformat()}"
-        raise InputError("DATA-001", message, _COMPONENT)
     if (finish - begin).total_seconds() % step_s:
         message = f"{begin.isoformat()} to {finish.isoformat()} is not a whole number of ticks of {step_s} s"
         raise InputError("CONFIG-003", message, _COMPONENT)

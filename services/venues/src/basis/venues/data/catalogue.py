@@ -191,8 +191,13 @@ def assemble(feeds: Iterable[Feed], read: Mapping[str, Series]) -> Market:
     return Market(chosen, rows, {feed.series: read[feed.series].sha256 for feed in chosen})
 
 
-def describe(market: Market) -> tuple[str, ...]:
-    """How the data was read where there was a choice, one note each, for the metadata of a result."""
+def describe(market: Market, start_ms: int | None = None) -> tuple[str, ...]:
+    """How the data was read where there was a choice, one note each, for the metadata of a result.
+
+    Args:
+        market: feeds and rows.
+        start_ms: first tick, ms; with it, a first row that stands before its own stamp is noted.
+    """
     notes = []
     for feed in market.feeds:
         if feed.kind is FeedKind.INDEX:
@@ -201,6 +206,9 @@ def describe(market: Market) -> tuple[str, ...]:
             notes.append(f"{feed.column}: paid at the stamps of {feed.series}; no row and no value mean no payment")
         if feed.max_staleness_s is not None:
             notes.append(f"{feed.column}: values of {feed.series} count for up to {feed.max_staleness_s} s")
+        if feed.lead_s and start_ms is not None and start_ms < market.rows[feed.column].times[0]:
+            first = iso_ms(market.rows[feed.column].times[0])
+            notes.append(f"{feed.column}: until {first} the first row of {feed.series} stands for the ticks before it")
     return tuple(notes)
 
 
