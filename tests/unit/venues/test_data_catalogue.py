@@ -20,6 +20,7 @@ import pytest
 from basis.models.errors import InputError
 from basis.models.market import Feed, FeedKind
 from basis.runtime.config_loader import load
+from basis.venues.core.availability import columns
 from basis.venues.data import cache
 from basis.venues.data.catalogue import Catalogue, describe
 
@@ -324,11 +325,24 @@ class TestRealData:
     def test_pure_lending_over_the_whole_of_the_aave_series(self, tmp_path: Path) -> None:
         market = self.market(tmp_path)
         assert market.coverage(3600) == (self.start, self.end)
-        market.check(self.start + 2 * HOUR, self.end, HOUR)
+        market.check(self.start, self.end, HOUR)
 
-    def test_no_gas_price_is_known_before_the_first_sample(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"2024-05-12T01:00:35\+00:00 .*gas/ethereum_fees begins there"):
-            self.market(tmp_path).check(self.start, self.end, HOUR)
+    def test_the_first_gas_sample_stands_for_its_lead_and_no_longer(self, tmp_path: Path) -> None:
+        market = self.market(tmp_path)
+        market.check(self.start, self.end, HOUR)
+        gas = market.columns(self.start, HOUR, 2)
+        assert gas["gas_base_fee_gwei"].tolist() == [3.25, 3.25]
+        assert "first row of gas/ethereum_fees stands" in " ".join(describe(market, self.start))
+        assert "first row of" not in " ".join(describe(market, self.start + 2 * HOUR))
+        # the first sample is of 01:00:35: two hours earlier is the limit
+        with pytest.raises(InputError, match=r"nothing known at .*available from 2024-05-11T23:00:35"):
+            columns(
+                tuple(feed for feed in market.feeds if feed.column == "gas_base_fee_gwei"),
+                market.rows,
+                self.start - HOUR,
+                HOUR,
+                1,
+            )
 
     def test_usdt_grows_as_the_reference_says(self, tmp_path: Path) -> None:
         market = self.market(tmp_path, ("venues.wallet.gas_price_gwei", 0))

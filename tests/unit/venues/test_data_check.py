@@ -145,7 +145,7 @@ def test_real_data_feeds_what_it_feeds() -> None:
     fed = {mode for mode, report in reports.items() if report.ok}
     assert fed == {"pure_lending_usdt", "pure_lending_eth", "eth_staking_only", "eth_leveraged"}
     for mode in ("pure_lending_usdt", "pure_lending_eth"):
-        assert reports[mode].first == datetime(2024, 5, 12, 2, tzinfo=UTC)
+        assert reports[mode].first == datetime(2024, 5, 12, tzinfo=UTC)
         assert reports[mode].last == datetime(2025, 3, 1, tzinfo=UTC)
     gaps = [fault for fault in reports["btc_basis"].faults if fault.series == "binance/btcusdt_spot_1h"]
     assert {fault.code for fault in gaps} == {"DATA-004"}
