@@ -10,6 +10,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from basis.models.base import document_fields
 from basis.models.errors import InputError
 from basis.runtime import bus as subjects
 from basis.runtime import health, telemetry
@@ -88,6 +89,7 @@ async def serve_until_told(name: str, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     if name == "gateway":
+        document_fields()  # before the models of the API are defined
         from basis.gateway.app import serve  # noqa: PLC0415
 
         await serve(settings, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -112,7 +113,8 @@ class LogDirectoryManager:
             probe.write_bytes(b"ok")
             probe.unlink()
         except OSError as error:
-            probe.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                probe.unlink()
             reason = error.strerror or str(error)
             raise ComponentError("LOG-003", f"cannot write to {self.root}: {reason}", _COMPONENT) from error
 
@@ -195,5 +197,6 @@ def write_atomically(path: Path, content: bytes, *, sync: bool = False) -> None:
                 os.fsync(file.fileno())
         beside.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise

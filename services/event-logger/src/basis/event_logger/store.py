@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from basis.event_logger.core.plan import Incoming, Kind, Target
-    from basis.event_logger.core.seal import Inspected
     from basis.event_logger.directories import LogDirectoryManager, RunDir
     from basis.event_logger.files import EventDigest
     from basis.runtime.clock import Clock
@@ -63,6 +62,7 @@ class Store:
         self._files = files.AppendFiles()
         self._journal_size = 0
         self._had_journal = False
+        self._beginning: set[str] = set()
         self._recovered = False
         self._dirty: set[tuple[str, str]] = set()
         self._sealed: OrderedDict[str, None] = OrderedDict()
@@ -207,6 +207,7 @@ class Store:
         sync = self._fsync or durable
         run = self._logs.create(cid, start.pid)
         marks = self._adopt(run)
+        self._beginning.add(cid)
         self._logs.write_metadata(run, RunMetadata(**dict(start), status="running"), sync=sync)
         if sync:
             for directory in (run.events, run.path, run.path.parent, self._logs.root):
@@ -219,6 +220,7 @@ class Store:
             marks[path] = FileMark(marks.get(path, FileMark(0, -1)).size + len(payload), line.seq)
         first = early[0].seq if early else message.seq
         self._write_journal(Record(message.seq, started={cid: RunMark(start.pid, durable, first, marks)}))
+        self._beginning.discard(cid)
 
     def _adopt(self, run: RunDir) -> dict[str, FileMark]:
         """Marks of files that are there already, from a writer whose journal is lost or never got so far."""
@@ -226,8 +228,10 @@ class Store:
         for path in _present(run):
             file = run.path / path
             is_event_file = path.startswith("events/")
-            # whatever is read again is written again: events are recognised by their order, log lines are not
-            if path == _OPERATIONS or (self._had_journal and not is_event_file):
+            # events read again are recognised by their order, log lines are not: those that our own first try at this
+            # start left are cut away, those of a writer whose journal is lost are kept, at worst doubled
+            again = self._had_journal or run.correlation_id in self._beginning
+            if path == _OPERATIONS or (again and not is_event_file):
                 self._files.truncate(file, 0)
             elif is_event_file:
                 size, last = _tail(file)
@@ -249,13 +253,13 @@ class Store:
             OSError: the disk is full or broken.
         """
         self._undo()
-        mark = self.position.runs.get(cid)
-        if mark is None:
-            found = self._sealed_metadata(cid)
-            if found is None:
-                return None, [f"{message.subject}: the end of a run that never started is dropped"]
+        found = self._sealed_metadata(cid)
+        if found is not None:  # sealed before, but died or failed before the engine was told
             run, metadata = found
             return seal.sealed_message(metadata, str(run.path)), []
+        mark = self.position.runs.get(cid)
+        if mark is None:
+            return None, [f"{message.subject}: the end of a run that never started is dropped"]
         try:
             end = codec.decode(message.payload, RunEnd)
         except ComponentError as error:
@@ -303,7 +307,7 @@ class Store:
     @staticmethod
     def _event_hash(run: RunDir, found: EventDigest | str, operations: bytes) -> tuple[str, str | None]:
         """Hash over the run's events and the event-logger's own, which are the last; and what is wrong with them."""
-        if isinstance(found, str):  # what is no event has no canonical form: the run is sealed all the same, and says so
+        if isinstance(found, str):  # what is no event has no canonical form: sealed all the same, and says so
             return hashlib.sha256(b"").hexdigest(), found
         if operations and order_of(operations[: operations.index(b"\n")]) <= found.last:
             return files.event_hash(run.events.glob("*.jsonl"), run.correlation_id), None

@@ -19,7 +19,7 @@ def _project_folder(name: str) -> Path:
 class Settings(BaseSettings):
     """What a process needs to know of its surroundings; nothing of a run."""
 
-    model_config = SettingsConfigDict(env_prefix="BASIS_", extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="BASIS_", extra="ignore", frozen=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Server or comma-separated servers of the cluster."""

@@ -83,8 +83,8 @@ def advance(position: Position, record: Record) -> Position:
     for cid, files in record.files.items():
         if cid in runs:
             runs[cid] = msgspec.structs.replace(runs[cid], files=runs[cid].files | files)
-    gone = {*record.started, *record.ended}
-    early = {cid: lines for cid, lines in (position.early | record.early).items() if lines and cid not in gone}
+    waiting = (position.early | record.early).items()
+    early = {cid: lines for cid, lines in waiting if lines and cid not in runs and cid not in record.ended}
     return Position(record.seq, runs, early)
 
 
