@@ -260,10 +260,10 @@ class EventDrivenStrategyEngine:
     ) -> Decided:
         view = TickView(
             window.first_tick,
-            {name: column.tolist() for name, column in codec.unpack_all(window.market).items()},
-            {name: column.tolist() for name, column in codec.unpack_all(assessed.columns).items()},
+            codec.unpack_all(window.market),
+            codec.unpack_all(assessed.columns),
             state.portfolio.positions,
-            {key: column.tolist() for key, column in codec.unpack_all(assessed.positions).items()},
+            codec.unpack_all(assessed.positions),
             assessed.risk_levels,
         )
         return decide_window(

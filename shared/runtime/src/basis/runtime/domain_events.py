@@ -9,6 +9,8 @@ A line begins with what differs between two equal runs (correlation_id, pid, rea
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -16,7 +18,8 @@ from pydantic import ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
-from basis.runtime import bus
+from basis.runtime import bus, column_lines
+from basis.runtime.column_lines import Each
 from basis.runtime.timeline import iso
 
 if TYPE_CHECKING:
@@ -62,6 +65,30 @@ class DomainEventLogger:
         if event_type not in EVERY_TICK or not lines:
             _validate(event_type, line)
         lines.append(line)
+
+    def log_columns(
+        self, event_type: str, orders: Sequence[int], stamps: Sequence[str], fields: Mapping[str, Any]
+    ) -> None:
+        """Log one event a tick from columns: the same lines as one ``log_*`` call a tick, at a tenth of the cost.
+
+        Args:
+            event_type: one of EVERY_TICK.
+            orders: order key of each tick, ascending.
+            stamps: ISO 8601 time of each tick.
+            fields: the event's fields, nested as in the event; a float array holds one value a tick, a ``Each`` any
+                value a tick, all else is the same at every tick.
+
+        Raises:
+            ComponentError: LOG-001, an array holds NaN or infinity, or the first line does not fit the event's model.
+        """
+        if not orders:
+            return
+        shape: dict[str, Any] = {"order": Each(orders), "timestamp": Each(stamps), **fields}
+        template, tokens = column_lines.compile_template(shape, len(orders), event_type)
+        head = self._head.replace(b"%", b"%%") + template[1:]
+        lines = [head % row for row in zip(*tokens, strict=True)]
+        _validate(event_type, lines[0])
+        self._lines.setdefault(event_type, []).extend(lines)
 
     def log_position_snapshot(
         self,
@@ -276,16 +303,15 @@ def _order_of(line: bytes) -> int:
 
 
 def _split(event_type: str, lines: list[bytes]) -> Iterable[EventBatch]:
-    begin, size = 0, 0
-    for place, line in enumerate(lines):
-        if len(line) >= bus.MAX_MESSAGE_BYTES:
-            raise ComponentError("LOG-002", f"one {event_type} event of {len(line)} bytes", "domain_event_logger")
-        if size and size + len(line) > bus.EVENT_MESSAGE_BYTES:
-            yield _batch(event_type, lines[begin:place])
-            begin, size = place, 0
-        size += len(line) + 1
-    if begin < len(lines):
-        yield _batch(event_type, lines[begin:])
+    """Cut lines into messages of at most EVENT_MESSAGE_BYTES; a longer line is a message of its own."""
+    ends = list(accumulate(map(len, lines)))
+    begin, sent = 0, 0
+    while begin < len(lines):
+        place = max(bisect_right(ends, sent + bus.EVENT_MESSAGE_BYTES, lo=begin), begin + 1)
+        if ends[place - 1] - sent >= bus.MAX_MESSAGE_BYTES:
+            raise ComponentError("LOG-002", f"one {event_type} event of {len(lines[begin])} bytes", "domain_event_logger")
+        yield _batch(event_type, lines[begin:place])
+        begin, sent = place, ends[place - 1]
 
 
 def _batch(event_type: str, lines: list[bytes]) -> EventBatch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from basis.models.events import Phase, order_key
+from basis.models.events import Phase, tick_keys
 from basis.models.messages import PortfolioState
 from basis.monitors.core.exposure_monitor import Exposure, ExposureMonitor
 from basis.monitors.core.pnl_monitor import PnL, PnLMonitor
@@ -76,9 +76,7 @@ class Assessment:
             logger: filled with the lines.
         """
         first = self.window.first_tick
-        position, exposure, risk, pnl = (
-            [order_key(first + i, phase) for i in range(ticks)] for phase in _PHASES[trigger_source]
-        )
+        position, exposure, risk, pnl = (tick_keys(first, ticks, phase) for phase in _PHASES[trigger_source])
         PositionMonitor.emit(self.window, position, stamps, trigger_source, logger)
         ExposureMonitor.emit(self.window, self.exposure, exposure, stamps, logger)
         RiskMonitor.emit(self.risk, risk, stamps, logger)

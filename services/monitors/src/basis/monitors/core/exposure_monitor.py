@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from basis.monitors.core.columns import finite
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -49,31 +47,27 @@ class ExposureMonitor:
 
     @staticmethod
     def emit(
-        window: ValuedWindow, exposure: Exposure, orders: list[int], stamps: Sequence[str], logger: DomainEventLogger
+        window: ValuedWindow, exposure: Exposure, orders: Sequence[int], stamps: Sequence[str], logger: DomainEventLogger
     ) -> None:
         """Log one ExposureSnapshot for each order key."""
-        ticks = len(orders)
-        names = window.plan.assets
-        quantities = [finite(name, exposure.quantity[name][:ticks]) for name in names]
-        usd_values = [finite(name, exposure.usd[name][:ticks]) for name in names]
-        net_delta = finite("net_delta_usd", exposure.net_delta_usd[:ticks])
-        equity = finite("equity", window.equity[:ticks])
-        value = finite("total_value_usd", window.total_value_usd[:ticks])
-        for i, order in enumerate(orders):
-            total = value[i]
-            exposures = {
-                name: {
-                    "quantity": quantities[j][i],
-                    "usd_value": usd_values[j][i],
-                    "percentage": usd_values[j][i] / total if total else 0.0,
-                }
-                for j, name in enumerate(names)
-            }
-            logger.log_exposure_snapshot(
-                order,
-                stamps[i],
-                net_delta_usd=net_delta[i],
-                asset_exposures=exposures,
-                total_value_usd=total,
-                share_class_value=equity[i],
-            )
+        total = window.total_value_usd
+        worth = total != 0.0
+        share = np.where(worth, total, 1.0)
+        logger.log_columns(
+            "exposures",
+            orders,
+            stamps,
+            {
+                "net_delta_usd": exposure.net_delta_usd,
+                "asset_exposures": {
+                    asset: {
+                        "quantity": exposure.quantity[asset],
+                        "usd_value": exposure.usd[asset],
+                        "percentage": np.where(worth, exposure.usd[asset] / share, 0.0),
+                    }
+                    for asset in window.plan.assets
+                },
+                "total_value_usd": total,
+                "share_class_value": window.equity,
+            },
+        )

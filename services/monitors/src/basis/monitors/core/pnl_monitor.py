@@ -13,7 +13,7 @@ import numpy as np
 
 from basis.models.errors import ComponentError
 from basis.models.events import ATTRIBUTION
-from basis.monitors.core.columns import finite, rows, running
+from basis.monitors.core.columns import running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,27 +80,32 @@ class PnLMonitor:
         )
 
     @staticmethod
-    def emit(pnl: PnL, orders: list[int], stamps: Sequence[str], logger: DomainEventLogger) -> None:
+    def emit(pnl: PnL, orders: Sequence[int], stamps: Sequence[str], logger: DomainEventLogger) -> None:
         """Log one PnLCalculation for each order key."""
-        ticks = len(orders)
-        total = finite("total_pnl", pnl.total[:ticks])
-        gap = finite("attribution_gap", pnl.gap[:ticks])
-        parts = zip(rows(pnl.attribution, ticks), rows(pnl.by_venue, ticks), rows(pnl.by_asset, ticks), strict=True)
-        for i, (attribution, by_venue, by_asset) in enumerate(parts):
-            realized = sum(attribution[cause] for cause in REALIZED)
-            logger.log_pnl_calculation(
-                orders[i],
-                stamps[i],
-                realized_pnl=realized,
-                unrealized_pnl=total[i] - realized,
-                total_pnl=total[i],
-                fees_paid=0.0 - sum(attribution[cause] for cause in COSTS),
-                funding_received=attribution["funding"],
-                pnl_by_venue=by_venue,
-                pnl_by_asset=by_asset,
-                attribution=attribution,
-                attribution_gap=gap[i],
-            )
+        realized = _sum_of(pnl.attribution, REALIZED)
+        logger.log_columns(
+            "pnl_calculations",
+            orders,
+            stamps,
+            {
+                "realized_pnl": realized,
+                "unrealized_pnl": pnl.total - realized,
+                "total_pnl": pnl.total,
+                "fees_paid": 0.0 - _sum_of(pnl.attribution, COSTS),
+                "funding_received": pnl.attribution["funding"],
+                "pnl_by_venue": dict(pnl.by_venue),
+                "pnl_by_asset": dict(pnl.by_asset),
+                "attribution": dict(pnl.attribution),
+                "attribution_gap": pnl.gap,
+            },
+        )
+
+
+def _sum_of(attribution: Mapping[str, Floats], causes: Sequence[str]) -> Floats:
+    total = np.zeros_like(attribution[causes[0]])
+    for cause in causes:
+        total = total + attribution[cause]
+    return total
 
 
 def _attribute(holding: Holding, causes: Mapping[str, Floats]) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 
 from basis.models.errors import ComponentError
 from basis.models.messages import PortfolioState
-from basis.monitors.core.columns import finite, rows, running
+from basis.monitors.core.columns import running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,18 +165,17 @@ class PositionMonitor:
 
     @staticmethod
     def emit(
-        window: ValuedWindow, orders: list[int], stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger
+        window: ValuedWindow, orders: Sequence[int], stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger
     ) -> None:
         """Log one PositionSnapshot for each order key."""
-        ticks = len(orders)
-        positions = rows({holding.line.key: holding.quantity for holding in window.holdings}, ticks)
-        values = finite("total_value_usd", window.total_value_usd[:ticks])
-        for order, stamp, held, value in zip(orders, stamps, positions, values, strict=False):
-            logger.log_position_snapshot(
-                order,
-                stamp,
-                positions=held,
-                total_value_usd=value,
-                position_type="portfolio",
-                trigger_source=trigger_source,
-            )
+        logger.log_columns(
+            "positions",
+            orders,
+            stamps,
+            {
+                "positions": {holding.line.key: holding.quantity for holding in window.holdings},
+                "total_value_usd": window.total_value_usd,
+                "position_type": "portfolio",
+                "trigger_source": trigger_source,
+            },
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from basis.models.instruments import InstrumentType
-from basis.monitors.core.columns import finite
+from basis.runtime.column_lines import Each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,28 +63,45 @@ class RiskMonitor:
         return Risk(collateral, debt, threshold, _codes(collateral, debt, threshold))
 
     @staticmethod
-    def emit(risk: Risk, orders: list[int], stamps: Sequence[str], logger: DomainEventLogger) -> None:
+    def emit(risk: Risk, orders: Sequence[int], stamps: Sequence[str], logger: DomainEventLogger) -> None:
         """Log one RiskAssessment for each order key."""
         ticks = len(orders)
-        collateral = finite("collateral", risk.collateral[:ticks])
-        debt = finite("debt", risk.debt[:ticks])
-        threshold = finite("threshold", risk.threshold[:ticks])
-        codes: list[int] = risk.code[:ticks].tolist()
-        for i, order in enumerate(orders):
-            factor = threshold[i] / debt[i] if debt[i] > 0.0 else None
-            backed = collateral[i] > 0.0
-            warnings, breaches = _named(factor, debt[i], threshold[i]) if codes[i] else ((), ())
-            logger.log_risk_assessment(
-                order,
-                stamps[i],
-                health_factor=factor,
-                ltv_ratio=debt[i] / collateral[i] if backed else None,
-                liquidation_threshold=threshold[i] / collateral[i] if backed else None,
-                margin_usage=None,
-                risk_level=RISK_LEVELS[codes[i]],
-                warnings=warnings,
-                breaches=breaches,
-            )
+        warnings, breaches = _named_columns(risk, ticks)
+        logger.log_columns(
+            "risk_assessments",
+            orders,
+            stamps,
+            {
+                "health_factor": _ratio(risk.threshold[:ticks], risk.debt[:ticks]),
+                "ltv_ratio": _ratio(risk.debt[:ticks], risk.collateral[:ticks]),
+                "liquidation_threshold": _ratio(risk.threshold[:ticks], risk.collateral[:ticks]),
+                "margin_usage": None,
+                "risk_level": Each([RISK_LEVELS[code] for code in risk.code[:ticks].tolist()]),
+                "warnings": warnings,
+                "breaches": breaches,
+            },
+        )
+
+
+def _named_columns(risk: Risk, ticks: int) -> tuple[Each | tuple[()], Each | tuple[()]]:
+    """Warnings and breaches of each tick; nothing at all where every tick is low."""
+    codes = risk.code[:ticks].tolist()
+    if not any(codes):
+        return (), ()
+    rows = zip(codes, risk.debt[:ticks].tolist(), risk.threshold[:ticks].tolist(), strict=True)
+    named = [_named(debt, threshold) if code else ((), ()) for code, debt, threshold in rows]
+    return Each([warnings for warnings, _ in named]), Each([breaches for _, breaches in named])
+
+
+def _ratio(above: Floats, below: Floats) -> Floats | Each | None:
+    """A ratio that does not exist where there is nothing below."""
+    exists = below > 0.0
+    if not exists.any():
+        return None
+    ratio = above / np.where(exists, below, 1.0)
+    if exists.all():
+        return ratio
+    return Each([value if there else None for value, there in zip(ratio.tolist(), exists.tolist(), strict=True)])
 
 
 def _codes(collateral: Floats, debt: Floats, threshold: Floats) -> NDArray[np.uint8]:
@@ -98,12 +115,14 @@ def _codes(collateral: Floats, debt: Floats, threshold: Floats) -> NDArray[np.ui
     return code
 
 
-def _named(factor: float | None, debt: float, threshold: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(debt: float, threshold: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Warnings and breaches of a tick whose risk code is not low."""
     warnings: list[str] = []
     breaches: list[str] = []
-    if factor is not None and factor < HF_BREACH:
+    factor = threshold / debt
+    if factor < HF_BREACH:
         breaches.append(f"health_factor {factor:.4f} below {HF_BREACH}")
-    elif factor is not None and factor < HF_WARN:
+    elif factor < HF_WARN:
         warnings.append(f"health_factor {factor:.4f} below {HF_WARN}")
     if debt > LTV_BREACH * threshold:
         breaches.append(f"debt above {LTV_BREACH} of the liquidation limit")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from basis.models.events import Phase, order_key
+from basis.models.events import Phase, order_key, tick_keys
+from basis.runtime.column_lines import Each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from basis.models.messages import RunRef
     from basis.models.order import Order
     from basis.runtime.domain_events import DomainEventLogger
-    from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
+    from basis.strategy.core.strategy_manager import Decision, StrategyManager, StrategyState
     from basis.strategy.core.view import TickView
 
 
@@ -49,27 +50,54 @@ def decide_window(
         stamps: ISO 8601 time of each tick.
         logger: filled with one StrategyDecision a tick, and the OrderEvents.
     """
+    made: list[Decision] = []
+    before: list[StrategyState] = []
     for place in range(ticks):
         view.at(place)
         decision = manager.decide(view, state, run)
-        logger.log_strategy_decision(
-            order_key(view.tick, Phase.DECISION),
-            stamps[place],
-            decision_type=decision.decision_type,
-            trigger_source=decision.trigger_source,
-            orders_generated=len(decision.orders),
-            action_taken=decision.action,
-            reasoning=decision.reasoning,
-            market_conditions={column: view.market(column) for column in conditions},
-            portfolio_state={"equity": view.equity, "reference_equity": state.reference_equity},
-            risk_level=view.risk_level,
-            constraints_violated=(),
-        )
+        made.append(decision)
+        before.append(state)
         state = decision.state
         if decision.orders:
-            _log_orders(decision.orders, view.tick, stamps[place], logger)
-            return Decided(place + 1, decision.orders, state)
-    return Decided(ticks, (), state)
+            break
+    _log_decisions(made, before, conditions, view, tick_keys(view.at(0).tick, len(made), Phase.DECISION), stamps, logger)
+    orders = made[-1].orders
+    if orders:
+        last = len(made) - 1
+        _log_orders(orders, view.at(last).tick, stamps[last], logger)
+    return Decided(len(made), orders, state)
+
+
+def _log_decisions(
+    made: Sequence[Decision],
+    before: Sequence[StrategyState],
+    conditions: Sequence[str],
+    view: TickView,
+    orders: Sequence[int],
+    stamps: Sequence[str],
+    logger: DomainEventLogger,
+) -> None:
+    """One StrategyDecision a tick, in columns."""
+    ticks = len(made)
+    logger.log_columns(
+        "strategy_decisions",
+        orders,
+        stamps,
+        {
+            "decision_type": Each([decision.decision_type for decision in made]),
+            "trigger_source": Each([decision.trigger_source for decision in made]),
+            "orders_generated": Each([len(decision.orders) for decision in made]),
+            "action_taken": Each([decision.action for decision in made]),
+            "reasoning": Each([decision.reasoning for decision in made]),
+            "market_conditions": {column: view.market_column(column)[:ticks] for column in conditions},
+            "portfolio_state": {
+                "equity": view.figure_column("equity")[:ticks],
+                "reference_equity": Each([state.reference_equity for state in before]),
+            },
+            "risk_level": Each([view.at(place).risk_level for place in range(ticks)]),
+            "constraints_violated": (),
+        },
+    )
 
 
 def _log_orders(orders: Sequence[Order], tick: int, stamp: str, logger: DomainEventLogger) -> None:

@@ -71,6 +71,7 @@ class StrategyManager:
         self._config = config
         self._strategy = strategy
         self._threshold = config.strategy.position_deviation_threshold
+        self._hold = Decision("hold", "none", "hold", "within all limits")  # made once, not once a tick
 
     def decide(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         """Decision at one tick, in the order of behaviour.md section 3."""
@@ -85,7 +86,9 @@ class StrategyManager:
         equity = view.equity
         if reference is None or abs(equity - reference) > self._threshold * abs(reference):
             return self._retarget(view, state, run)
-        return Decision("hold", "none", "hold", "within all limits", state=state)
+        if self._hold.state is not state:
+            self._hold = Decision("hold", "none", "hold", "within all limits", state=state)
+        return self._hold
 
     def _retarget(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         plans = self._strategy.retarget(view)

@@ -9,6 +9,11 @@ from basis.models.errors import ComponentError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 _LEVELS = ("low", "medium", "high", "critical")
 
 
@@ -24,22 +29,35 @@ class TickView:
         risk_levels: one code a tick.
     """
 
-    __slots__ = ("_changing", "_figures", "_first_tick", "_i", "_market", "_positions", "_risk_levels")
+    __slots__ = (
+        "_changing",
+        "_figure_columns",
+        "_figures",
+        "_first_tick",
+        "_i",
+        "_market",
+        "_market_columns",
+        "_positions",
+        "_risk_levels",
+    )
 
     def __init__(
         self,
         first_tick: int,
-        market: Mapping[str, list[float]],
-        figures: Mapping[str, list[float]],
+        market: Mapping[str, Floats],
+        figures: Mapping[str, Floats],
         positions: Mapping[str, float],
-        changing: Mapping[str, list[float]],
+        changing: Mapping[str, Floats],
         risk_levels: bytes,
     ) -> None:
         self._first_tick = first_tick
-        self._market = market
-        self._figures = figures
+        self._market_columns = market
+        self._figure_columns = figures
+        # scalars are read from lists: an element of an array costs ten times as much
+        self._market = {name: column.tolist() for name, column in market.items()}
+        self._figures = {name: column.tolist() for name, column in figures.items()}
         self._positions = positions
-        self._changing = changing
+        self._changing = {key: column.tolist() for key, column in changing.items()}
         self._risk_levels = risk_levels
         self._i = 0
 
@@ -77,6 +95,19 @@ class TickView:
         if values is None:
             raise ComponentError("STRAT-001", f"the market has no column {column!r}", "strategy_manager")
         return values[self._i]
+
+    def market_column(self, column: str) -> Floats:
+        """A market column over the window, for the log of decisions alone.
+
+        Raises:
+            ComponentError: STRAT-001, the mode does not have that column.
+        """
+        self.market(column)
+        return self._market_columns[column]
+
+    def figure_column(self, name: str) -> Floats:
+        """A monitors' figure over the window, for the log of decisions alone."""
+        return self._figure_columns[name]
 
     def market_row(self) -> dict[str, float]:
         """All market columns at the tick."""

@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from basis.models.events.atomic_operation_group import AtomicOperationGroupEvent, GroupStep
-from basis.models.events.base import DomainEvent, Phase, Slot, execution_key, order_key
+from basis.models.events.base import DomainEvent, Phase, Slot, execution_key, order_key, tick_keys
 from basis.models.events.event_logging_operation import EventLoggingOperationEvent
 from basis.models.events.execution_delta import ExecutionDelta, ExecutionDeltaEvent
 from basis.models.events.exposure_snapshot import AssetExposure, ExposureSnapshot
@@ -72,4 +72,5 @@ __all__ = [
     "TightLoopExecutionEvent",
     "execution_key",
     "order_key",
+    "tick_keys",
 ]

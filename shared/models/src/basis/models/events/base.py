@@ -70,6 +70,12 @@ def order_key(tick: int, phase: int, position: int = 0) -> int:
     return tick * TICK_SPAN + phase * PHASE_SPAN + position
 
 
+def tick_keys(first_tick: int, ticks: int, phase: int) -> range:
+    """Order keys of one event a tick, over consecutive ticks."""
+    first = order_key(first_tick, phase)
+    return range(first, first + ticks * TICK_SPAN, TICK_SPAN)
+
+
 def execution_key(tick: int, number: int, slot: Slot, attempt: int = 0) -> int:
     """Order key of an event within the execution of the n-th order of a tick (``attempt``: re-queries so far)."""
     return order_key(tick, Phase.EXECUTION, SLOTS * number + slot + attempt)
