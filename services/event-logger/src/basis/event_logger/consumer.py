@@ -91,9 +91,7 @@ class EventConsumer:
         )
         await js.add_consumer(bus_module.STREAM_EVENTS, config)
         self._inbox = client.new_inbox()
-        self._subscription = await client.subscribe(
-            self._inbox, cb=self._arrived, pending_bytes_limit=_PENDING_BYTES
-        )
+        self._subscription = await client.subscribe(self._inbox, cb=self._arrived, pending_bytes_limit=_PENDING_BYTES)
         await self._ask()
 
     async def close(self) -> None:

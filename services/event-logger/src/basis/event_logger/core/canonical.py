@@ -140,9 +140,9 @@ def keyed_lines(block: bytes, correlation_id: str) -> Keyed:
         ValueError: a line that is no event.
     """
     # once a line and nowhere else, no durations: then what is behind the head is canonical as it stands
-    if block.count(correlation_id.encode()) == block.count(b"\n") and b'_ms":' not in block:
+    if b'_ms":' not in block:
         cut = _cut(block, correlation_id.encode())
-        if cut is not None:
+        if cut is not None and block.count(correlation_id.encode()) == len(cut):
             return cut
     return [_keyed(line, correlation_id.encode()) for line in _lines(block)]
 
