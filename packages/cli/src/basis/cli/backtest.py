@@ -58,7 +58,9 @@ def prepared(arguments: Arguments, settings: Settings) -> PreparedBacktest:
     )
     found = prepare(request.model_copy(update={"initial_capital": arguments.capital}), settings.configs_dir)
     if not arguments.cluster and not settings.data_dir.is_dir():
-        message = f"no market data at {settings.data_dir}: name a folder with --data, or make one with 'basis data sample'"
+        message = (
+            f"no market data at {settings.data_dir}: name a folder with --data, or make one with 'basis data sample'"
+        )
         raise InputError("DATA-001", message, "cli")
     return found
 
@@ -82,10 +84,13 @@ async def run(
         InputError: refused before it began.
         ComponentError: it could not be done.
     """
-    if arguments.cluster:
-        where = deployment.cluster
-    else:
-        where = deployment.processes if arguments.processes else deployment.embedded
+    where = (
+        deployment.cluster
+        if arguments.cluster
+        else deployment.processes
+        if arguments.processes
+        else deployment.embedded
+    )
     async with where(settings) as bus:
         return await _follow(bus, ready, on_progress)
 

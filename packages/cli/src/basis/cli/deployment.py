@@ -31,7 +31,7 @@ async def processes(settings: Settings) -> AsyncIterator[Bus]:
     """All services that a run needs, one process each."""
     environment = services.child_environment(settings.model_copy(update={"log_level": "WARNING"}))
     children = [
-        subprocess.Popen(  # noqa: S603, ASYNC220 - our own command; started once, at the beginning
+        subprocess.Popen(  # noqa: ASYNC220 - our own command; started once, at the beginning
             services.command_of(name), env=environment, start_new_session=True
         )
         for name in subjects.RUN_CRITICAL
@@ -56,9 +56,9 @@ async def processes(settings: Settings) -> AsyncIterator[Bus]:
 async def _watch(children: list[subprocess.Popen[bytes]]) -> None:
     """Complain at once about a child that ends on its own; the run itself fails by its own time-outs."""
     while True:
-        for child in children:
+        for name, child in zip(subjects.RUN_CRITICAL, children, strict=True):
             if child.poll() is not None:
-                raise ComponentError("ENGINE-001", f"{' '.join(map(str, child.args[-2:]))} ended with {child.returncode}", "cli")  # type: ignore[index]
+                raise ComponentError("ENGINE-001", f"the service {name} ended with {child.returncode}", "cli")
         await asyncio.sleep(0.2)
 
 

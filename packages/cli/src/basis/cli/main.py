@@ -6,9 +6,8 @@ server before it loads the rest.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated
 
 import typer
 
@@ -20,27 +19,21 @@ app = typer.Typer(
     add_completion=True,
 )
 
-EXIT_FAILED = 1
-EXIT_INPUT = 2
-
-
-def _refuse(text: str, code: int) -> NoReturn:
-    typer.echo(f"basis: {' '.join(text.split())}", err=True)
-    raise typer.Exit(code)
-
 
 @app.command()
 def backtest(
     mode: Annotated[str, typer.Argument(help="A mode of configs/modes, see 'basis modes list'.")],
-    start: Annotated[Optional[str], typer.Option(help="First tick, ISO 8601, UTC. Default: where the data begins.")] = None,
-    end: Annotated[Optional[str], typer.Option(help="Last tick. Default: where the data ends.")] = None,
-    capital: Annotated[Optional[float], typer.Option(help="Initial capital in the share class.")] = None,
-    data: Annotated[Optional[Path], typer.Option(help="Catalogue of market data. Default: the synthetic sample.")] = None,
-    logs: Annotated[Optional[Path], typer.Option(help="Root of the run directories. Default: logs/.")] = None,
-    set_: Annotated[
-        Optional[list[str]], typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    start: Annotated[
+        str | None, typer.Option(help="First tick, ISO 8601, UTC. Default: where the data begins.")
     ] = None,
-    nats: Annotated[Optional[str], typer.Option(help="Run on the services of this NATS cluster.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last tick. Default: where the data ends.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Initial capital in the share class.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Catalogue of market data. Default: the synthetic sample.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="Root of the run directories. Default: logs/.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    ] = None,
+    nats: Annotated[str | None, typer.Option(help="Run on the services of this NATS cluster.")] = None,
     processes: Annotated[bool, typer.Option("--processes", help="One process a service.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -74,7 +67,3 @@ def service(name: Annotated[str, typer.Argument(help="Service to run in this pro
 def main() -> None:
     """Entry point of the console script."""
     app()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from typing import TYPE_CHECKING
 
-from nats.js.errors import KeyNotFoundError, NoKeysError, NotFoundError
+from nats.errors import Error as NatsError
+from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError, NotFoundError
 
 from basis.models.config import RunConfig
 from basis.models.errors import ComponentError, InputError
@@ -27,14 +30,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from nats.aio.msg import Msg
+    from nats.js.api import RawStreamMsg
+    from nats.js.kv import KeyValue
 
     from basis.gateway.requests import PreparedBacktest
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
 
+_log = logging.getLogger(__name__)
 _COMPONENT = "backtest_service"
 _SERVICE_PATIENCE_S = 10.0
 _LOOK_EVERY_S = 1.0
+_READS_AT_ONCE = 32
+_CONTROL_TIMEOUT_S = 1.0
+_CONTROL_TRIES = 5
 ENDED = frozenset({"completed", "failed", "cancelled"})
 """Statuses after which nothing changes."""
 
@@ -130,12 +139,18 @@ class BacktestService:
         return RunRecord.model_validate_json(entry.value or b"").status
 
     async def _queued(self, correlation_id: str) -> RunStatus:
+        return _queued_status(await self._submission(correlation_id))
+
+    async def _submission(self, correlation_id: str) -> RawStreamMsg:
+        """The run's message in the work queue.
+
+        Raises:
+            InputError: RUN-001, not there: unknown.
+        """
         try:
-            found = await self._bus.jetstream.get_last_msg(subjects.STREAM_RUNS, subjects.run_submit(correlation_id))
+            return await self._bus.jetstream.get_last_msg(subjects.STREAM_RUNS, subjects.run_submit(correlation_id))
         except NotFoundError as error:
             raise InputError("RUN-001", f"no run {correlation_id!r}", _COMPONENT) from error
-        submit = codec.decode(found.data or b"", RunSubmit)
-        return RunStatus(correlation_id=correlation_id, strategy=_mode_of(submit), status="queued", total_ticks=0)
 
     async def outcome(self, correlation_id: str) -> RunOutcome | None:
         """What became of a run; None while it has not ended.
@@ -143,36 +158,105 @@ class BacktestService:
         Raises:
             InputError: RUN-001, unknown.
         """
+        found = await self._recorded_outcome(correlation_id)
+        if found is not None:
+            return found
+        status = await self.status(correlation_id)
+        if status.status not in ENDED:
+            return None
+        # an engine records the outcome before the status: it ended between the two looks, or no engine ever had it
+        return await self._recorded_outcome(correlation_id) or _never_started(status)
+
+    async def _recorded_outcome(self, correlation_id: str) -> RunOutcome | None:
         results = await self._bus.bucket(subjects.KV_RESULTS)
         try:
             entry = await results.get(correlation_id)
         except KeyNotFoundError:
-            await self.status(correlation_id)
             return None
         return RunOutcome.model_validate_json(entry.value or b"")
 
     async def list(self) -> list[RunStatus]:
-        """All runs that this cluster remembers, newest first."""
+        """All runs that this cluster remembers: queued ones first, then newest first."""
         runs = await self._bus.bucket(subjects.KV_RUNS)
-        try:
-            keys = await runs.keys()
-        except NoKeysError:
-            return []
-        found = [RunRecord.model_validate_json((await runs.get(key)).value or b"").status for key in keys]
-        return sorted(found, key=lambda status: str(status.started_at), reverse=True)
+        reads = asyncio.Semaphore(_READS_AT_ONCE)
+        submitted = await self._submitted()  # before the keys: a run that begins meanwhile is in one of the two
+        recorded = await _keys(runs)
+
+        async def look(correlation_id: str) -> RunStatus | None:
+            async with reads:
+                try:
+                    return await self.status(correlation_id)
+                except InputError:  # gone between the two looks
+                    return None
+
+        known = dict.fromkeys([*recorded, *submitted])
+        found = await asyncio.gather(*(look(correlation_id) for correlation_id in known))
+        return sorted((status for status in found if status is not None), key=_recency, reverse=True)
+
+    async def _submitted(self) -> list[str]:
+        """Runs in the work queue: those that wait, and those that an engine has in hand."""
+        wanted = subjects.run_submit(subjects.ANY_RUN)
+        info = await self._bus.jetstream.stream_info(subjects.STREAM_RUNS, subjects_filter=wanted)
+        return [subject.split(".")[1] for subject in info.state.subjects or {}]
 
     async def cancel(self, correlation_id: str, reason: str = "cancelled on request") -> RunStatus:
-        """End a run at its next window; one that has ended stays as it is.
+        """End a run: at once where it is still queued, at its next window where an engine has it.
+
+        One that has ended stays as it is.
+
+        Returns:
+            Status after the request: ``cancelled`` for a queued run, ``running`` for one whose engine was told.
 
         Raises:
             InputError: RUN-001, unknown.
+            ComponentError: BUS-002, its engine does not answer: it died, and another one has not taken over yet.
         """
         status = await self.status(correlation_id)
-        if status.status not in ENDED:
-            await self._bus.publish(
-                subjects.control(correlation_id), codec.encode(Control(command="cancel", reason=reason))
-            )
-        return status
+        if status.status == "queued":
+            status = await self._cancel_queued(status, reason)
+        if status.status in ENDED:
+            return status
+        return await self._cancel_running(correlation_id, reason)
+
+    async def _cancel_queued(self, status: RunStatus, reason: str) -> RunStatus:
+        """Record a queued run as cancelled, unless an engine was first; the record is what an engine obeys."""
+        cancelled = status.model_copy(
+            update={
+                "status": "cancelled",
+                "completed_at": self._clock.now(),
+                "error_code": "ENGINE-003",
+                "error": reason,
+            }
+        )
+        runs = await self._bus.bucket(subjects.KV_RUNS)
+        payload = RunRecord(status=cancelled).model_dump_json().encode()
+        try:
+            await runs.create(status.correlation_id, payload)
+        except KeyWrongLastSequenceError:
+            return await self.status(status.correlation_id)
+        await self._unqueue(status.correlation_id)
+        await self._bus.publish(subjects.progress(status.correlation_id), cancelled.model_dump_json().encode())
+        return cancelled
+
+    async def _unqueue(self, correlation_id: str) -> None:
+        try:
+            message = await self._submission(correlation_id)
+            await self._bus.jetstream.delete_msg(subjects.STREAM_RUNS, message.seq or 0)
+        except (InputError, NotFoundError, BadRequestError) as error:
+            # an engine took it away first: it saw the record and let the run be
+            _log.debug("%s was not in the queue any more: %s", correlation_id, error)
+
+    async def _cancel_running(self, correlation_id: str, reason: str) -> RunStatus:
+        order = codec.encode(Control(command="cancel", reason=reason))
+        for _ in range(_CONTROL_TRIES):
+            with contextlib.suppress(NatsError, TimeoutError):
+                await self._bus.client.request(subjects.control(correlation_id), order, timeout=_CONTROL_TIMEOUT_S)
+                return await self.status(correlation_id)
+            status = await self.status(correlation_id)
+            if status.status in ENDED:
+                return status
+        message = f"the engine of run {correlation_id} does not answer; once another one has taken over, cancel again"
+        raise ComponentError("BUS-002", message, _COMPONENT)
 
     async def follow(self, correlation_id: str) -> AsyncIterator[RunStatus]:
         """Status of a run as it changes, until it has ended; looks once a second where no news comes.
@@ -205,5 +289,25 @@ def _notes(coverage: CoverageReply) -> tuple[str, ...]:
     return (*(("synthetic data",) if coverage.synthetic else ()), *coverage.notes)
 
 
-def _mode_of(submit: RunSubmit) -> str:
-    return RunConfig.model_validate_json(submit.config).mode
+def _queued_status(message: RawStreamMsg) -> RunStatus:
+    submit = codec.decode(message.data or b"", RunSubmit)
+    mode = RunConfig.model_validate_json(submit.config).mode
+    return RunStatus(correlation_id=submit.correlation_id, strategy=mode, status="queued", total_ticks=0)
+
+
+def _never_started(status: RunStatus) -> RunOutcome:
+    return RunOutcome(
+        status=status, log_directory=None, ticks=status.ticks, events={}, event_hash=None, loop_s=0.0, result=None
+    )
+
+
+def _recency(status: RunStatus) -> tuple[bool, str]:
+    begun = status.started_at or status.completed_at
+    return status.status == "queued", begun.isoformat() if begun is not None else ""
+
+
+async def _keys(bucket: KeyValue) -> list[str]:
+    try:
+        return await bucket.keys()
+    except NoKeysError:
+        return []

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from basis.models.base import FrozenModel
 from basis.models.errors import InputError
@@ -23,6 +23,8 @@ _COMPONENT = "backtest_service"
 class BacktestRequest(FrozenModel):
     """Body of ``POST /api/v1/backtest/``."""
 
+    model_config = ConfigDict(strict=True)  # no "1e5" and no true in place of a number
+
     strategy_name: str = Field(examples=["pure_lending_usdt"])
     """Mode: a file of configs/modes."""
     start_date: str | None = Field(default=None, examples=["2024-05-12"])
@@ -33,9 +35,7 @@ class BacktestRequest(FrozenModel):
     """Capital at the first tick, share class; null = the share class's default."""
     share_class: str | None = Field(default=None, examples=["USDT"])
     """Must be the mode's own where given."""
-    config_overrides: dict[str, JsonValue] = Field(
-        default_factory=dict, examples=[{"venues.wallet.gas_price_gwei": 0}]
-    )
+    config_overrides: dict[str, JsonValue] = Field(default_factory=dict, examples=[{"venues.wallet.gas_price_gwei": 0}])
     """Dotted path in the merged configuration -> value."""
 
 
@@ -83,9 +83,7 @@ def parse_time(text: str | None, name: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # overflow: an offset at the edge of the calendar
         message = f"{name} {text!r} is not an ISO 8601 date or time, e.g. 2024-05-12 or 2024-05-12T08:00:00+00:00"
         raise InputError("CONFIG-003", message, _COMPONENT) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-

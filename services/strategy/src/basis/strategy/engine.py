@@ -124,6 +124,8 @@ class EventDrivenStrategyEngine:
         run = self._run_ref(state.pid)
         self._counts = dict(state.counts)
         begin = self._clock.monotonic()
+        failure: ComponentError | None = None
+        trace = ""
         try:
             await self._await_services()
             await self._announce(run, state)
@@ -132,8 +134,6 @@ class EventDrivenStrategyEngine:
             if error.error_code == "ENGINE-002" and "another engine" in error.message:
                 raise
             failure, trace = error, traceback.format_exc()
-        else:
-            failure, trace = None, ""
         return await self._finish(run, failure, trace, begin)
 
     def _run_ref(self, pid: int) -> RunRef:
@@ -193,7 +193,11 @@ class EventDrivenStrategyEngine:
         await self._publish_run(subjects.run_start(self._cid), start, "start")
         if state.next_tick == 0:
             await self._log.info(
-                self._cid, run.start, f"run of {config.mode} starts", ticks=self._last_tick + 1, data_path=submit.data_path
+                self._cid,
+                run.start,
+                f"run of {config.mode} starts",
+                ticks=self._last_tick + 1,
+                data_path=submit.data_path,
             )
         else:
             await self._log.warning(
@@ -217,7 +221,8 @@ class EventDrivenStrategyEngine:
                     await committing
                     committing = None
                 if decided.orders:
-                    ahead = await _cancelled(ahead)
+                    await _cancelled(ahead)
+                    ahead = None
                     state = await self._trade(run, state, window, decided, assessed, logger)
                 else:
                     after = self._after(state, window, decided, assessed)
@@ -301,9 +306,7 @@ class EventDrivenStrategyEngine:
         self, run: RunRef, before: Checkpoint, window: Window, ticks: int, logger: DomainEventLogger
     ) -> CommitReply:
         """Publish the events of committed ticks: the monitors theirs, this engine its decisions and orders."""
-        request = CommitRequest(
-            run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks
-        )
+        request = CommitRequest(run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks)
         reply, counts = await asyncio.gather(
             self._bus.request(subjects.monitors_commit(self._cid), request, CommitReply),
             domain_events.publish(self._bus, logger),
@@ -386,9 +389,7 @@ class EventDrivenStrategyEngine:
 
     # ----------------------------------------------------------------------------------------------------- end
 
-    async def _finish(
-        self, run: RunRef, failure: ComponentError | None, trace: str, begin: float
-    ) -> RunOutcome:
+    async def _finish(self, run: RunRef, failure: ComponentError | None, trace: str, begin: float) -> RunOutcome:
         state = self._state_or_initial(run)
         result = run_state.result(run, self._config, state)
         status = self._status("completed" if failure is None else "failed", failure)
@@ -404,7 +405,7 @@ class EventDrivenStrategyEngine:
         end = RunEnd(
             correlation_id=self._cid,
             pid=run.pid,
-            status=status.status,  # type: ignore[arg-type]
+            status=status.status,
             last_tick=last,
             timestamp=now,
             ticks=state.next_tick,

@@ -44,6 +44,7 @@ async def wait_for_seal(bus: Bus, correlation_id: str, announce_end: Callable[[]
         await announce_end()
         waited = 0.0
         while waited < _PATIENCE_S:
+            payload: bytes | None
             try:
                 payload = await asyncio.wait_for(asyncio.shield(heard), _LOOK_EVERY_S)
             except TimeoutError:

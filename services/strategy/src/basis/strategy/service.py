@@ -40,7 +40,7 @@ class StrategyService:
             submit = codec.decode(task.payload, RunSubmit)
             engine = EventDrivenStrategyEngine(self._bus, self._clock, self._structured, submit)
         except ComponentError as error:
-            _log.error("a submitted run makes no sense and is dropped: %s", error)  # noqa: TRY400 - no trace needed
+            _log.error("a submitted run makes no sense and is dropped: %s", error)
             await task.done()
             return
         heartbeat = asyncio.create_task(self._beat(task))

@@ -140,7 +140,13 @@ def _default_feeds() -> list[Feed]:
                 )
             )
     feeds += [
-        Feed(column="perp:binance:BTCUSD", series="binance/btcusd_perp_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S),
+        Feed(
+            column="perp:binance:BTCUSD",
+            series="binance/btcusd_perp_1h",
+            field="open",
+            kind=FeedKind.BAR,
+            period_s=HOUR_S,
+        ),
         Feed(
             column="funding:binance:BTCUSD",
             series="binance/btcusd_funding",
@@ -148,8 +154,12 @@ def _default_feeds() -> list[Feed]:
             kind=FeedKind.EVENT,
             period_s=8 * HOUR_S,
         ),
-        Feed(column="dex:EIGENWETH", series="uniswap_v3/eigen_weth_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S),
-        Feed(column="dex:ETHFIWETH", series="uniswap_v3/ethfi_weth_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S),
+        Feed(
+            column="dex:EIGENWETH", series="uniswap_v3/eigen_weth_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S
+        ),
+        Feed(
+            column="dex:ETHFIWETH", series="uniswap_v3/ethfi_weth_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S
+        ),
         Feed(
             column="reward_eigen_per_eeth",
             series="etherfi/eigen_distributions",
@@ -177,7 +187,9 @@ SHARE_PRICE_COLUMN: Mapping[str, str] = MappingProxyType(
 """Asset -> column of its USD price (BTC: in USDT, its most liquid quote)."""
 
 
-def required_columns(subscriptions: Iterable[str], share_class: str, *, needs_gas: bool, gas_from_eth: bool) -> tuple[str, ...]:
+def required_columns(
+    subscriptions: Iterable[str], share_class: str, *, needs_gas: bool, gas_from_eth: bool
+) -> tuple[str, ...]:
     """Market columns that a mode needs, sorted: from what it may hold, its share class, and how it pays gas.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -100,7 +101,7 @@ class Order(FrozenModel):
             raise ValueError("take_profit and stop_loss are for trades")
         known = [level for level in levels if level is not None]
         ordered = known if self.side is OrderSide.BUY else known[::-1]
-        if any(low >= high for low, high in zip(ordered, ordered[1:], strict=False)):
+        if any(low >= high for low, high in itertools.pairwise(ordered)):
             shape = "stop < price < target" if self.side is OrderSide.BUY else "target < price < stop"
             raise ValueError(f"a {self.side} needs {shape}, got stop/price/target {levels}")
         return self

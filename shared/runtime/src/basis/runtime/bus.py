@@ -358,7 +358,7 @@ class Bus:
     @property
     def is_connected(self) -> bool:
         """True while the client has a server."""
-        client = self._broker._connection  # noqa: SLF001 - the public property raises while there is none
+        client = self._broker._connection
         return client is not None and client.is_connected
 
     @property
@@ -451,7 +451,7 @@ class Bus:
         """Hear every message of a subject (no queue group); a handler that returns bytes replies."""
 
         async def handle(message: NatsMessage) -> bytes | None:
-            answer = await handler(message.raw_message.subject, message.body)  # type: ignore[union-attr]
+            answer = await handler(message.raw_message.subject, message.body)
             if answer is not None and message.reply_to:
                 await self.client.publish(message.reply_to, answer)
             return None
@@ -462,7 +462,7 @@ class Bus:
         """Take runs from the work queue, one at a time; more at once is more replicas."""
 
         async def handle(message: NatsMessage) -> None:
-            raw: Msg = message.raw_message  # type: ignore[assignment]
+            raw: Msg = message.raw_message
             with self._tracer.start_as_current_span(
                 "run", context=telemetry.extract(message.headers), kind=trace.SpanKind.CONSUMER
             ):
@@ -480,9 +480,7 @@ class Bus:
 
     # ------------------------------------------------------------------------------------------------------ ask
 
-    async def request(
-        self, subject: str, message: BaseModel, reply: type[R], *, patience_s: float | None = None
-    ) -> R:
+    async def request(self, subject: str, message: BaseModel, reply: type[R], *, patience_s: float | None = None) -> R:
         """Ask, and ask again while no one answers: cores are pure, a repeat is harmless.
 
         Raises:
@@ -542,7 +540,9 @@ class Bus:
                 )
             except (NatsError, TimeoutError) as error:
                 if loop.time() >= deadline:
-                    raise ComponentError("LOG-002", f"{message.subject}: JetStream took no message: {error}", "bus") from error
+                    raise ComponentError(
+                        "LOG-002", f"{message.subject}: JetStream took no message: {error}", "bus"
+                    ) from error
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 2.0)
             else:

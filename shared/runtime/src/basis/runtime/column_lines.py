@@ -26,9 +26,7 @@ class Each(NamedTuple):
     """One a tick."""
 
 
-def compile_template(
-    fields: Mapping[str, Any], ticks: int, what: str
-) -> tuple[bytes, list[list[bytes]]]:
+def compile_template(fields: Mapping[str, Any], ticks: int, what: str) -> tuple[bytes, list[list[bytes]]]:
     """A bytes template for ``%``, and for each of its places the text of each tick.
 
     Args:
@@ -73,9 +71,9 @@ def _each(values: Sequence[Any], tokens: list[list[bytes]]) -> bytes:
     if all(value is first for value in values):
         return orjson.dumps(first).replace(b"%", b"%%")
     if isinstance(first, str):
-        texts = orjson.dumps(values)[1:-1].split(b",")
-        if len(texts) == len(values):  # as many pieces as values: no value holds a comma
-            tokens.append(texts)
+        words = orjson.dumps(values)[1:-1].split(b",")
+        if len(words) == len(values):  # as many pieces as values: no value holds a comma
+            tokens.append(words)
             return _PLACE
     tokens.append([orjson.dumps(value) for value in values])
     return _PLACE

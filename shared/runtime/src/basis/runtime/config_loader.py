@@ -45,7 +45,9 @@ def mode_names(configs: Path) -> list[str]:
     """
     folder = configs / "modes"
     if not folder.is_dir():
-        raise InputError("CONFIG-002", f"no folder {folder}: set BASIS_CONFIGS_DIR to the project's configs", _COMPONENT)
+        raise InputError(
+            "CONFIG-002", f"no folder {folder}: set BASIS_CONFIGS_DIR to the project's configs", _COMPONENT
+        )
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
@@ -165,7 +167,9 @@ def _leaves(value: Any, prefix: str = "") -> Iterable[str]:
         yield prefix
 
 
-def _source(path: str, merged: Mapping[str, Any], files: Mapping[str, str], mode_file: str, set_paths: list[str]) -> str:
+def _source(
+    path: str, merged: Mapping[str, Any], files: Mapping[str, str], mode_file: str, set_paths: list[str]
+) -> str:
     if any(path == name or path.startswith(f"{name}.") for name in set_paths):
         return "--set"
     found: Any = merged

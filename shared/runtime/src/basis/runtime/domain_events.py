@@ -10,8 +10,9 @@ A line begins with what differs between two equal runs (correlation_id, pid, rea
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationError
@@ -30,7 +31,8 @@ EVERY_TICK = frozenset({"positions", "exposures", "risk_assessments", "pnl_calcu
 """Event types of every tick: sampled, not validated line by line."""
 
 
-class EventBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EventBatch:
     """Lines of one event type that belong together, in order."""
 
     event_type: str
@@ -264,9 +266,7 @@ class DomainEventLogger:
 
         The split depends on the lines alone, so a repeat gives the same messages under the same ids.
         """
-        batches = [
-            batch for event_type, lines in self._lines.items() for batch in _split(event_type, lines)
-        ]
+        batches = [batch for event_type, lines in self._lines.items() for batch in _split(event_type, lines)]
         self._lines = {}
         return batches
 
@@ -309,15 +309,15 @@ def _split(event_type: str, lines: list[bytes]) -> Iterable[EventBatch]:
     while begin < len(lines):
         place = max(bisect_right(ends, sent + bus.EVENT_MESSAGE_BYTES, lo=begin), begin + 1)
         if ends[place - 1] - sent >= bus.MAX_MESSAGE_BYTES:
-            raise ComponentError("LOG-002", f"one {event_type} event of {len(lines[begin])} bytes", "domain_event_logger")
+            raise ComponentError(
+                "LOG-002", f"one {event_type} event of {len(lines[begin])} bytes", "domain_event_logger"
+            )
         yield _batch(event_type, lines[begin:place])
         begin, sent = place, ends[place - 1]
 
 
 def _batch(event_type: str, lines: list[bytes]) -> EventBatch:
-    return EventBatch(
-        event_type, b"\n".join(lines) + b"\n", _order_of(lines[0]), _order_of(lines[-1]), len(lines)
-    )
+    return EventBatch(event_type, b"\n".join(lines) + b"\n", _order_of(lines[0]), _order_of(lines[-1]), len(lines))
 
 
 def _validate(event_type: str, line: bytes) -> None:

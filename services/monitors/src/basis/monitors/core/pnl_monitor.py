@@ -116,7 +116,11 @@ def _attribute(holding: Holding, causes: Mapping[str, Floats]) -> Floats:
     interest = signed * np.diff(index) * rate[:-1] * price[:-1]
     staking = signed * index[1:] * np.diff(rate) * price[:-1]
     move = signed * index[1:] * rate[1:] * np.diff(price)
-    for cause, part in (("borrow" if line.how.sign < 0 else "supply", interest), ("staking", staking), (line.price_cause, move)):
+    for cause, part in (
+        ("borrow" if line.how.sign < 0 else "supply", interest),
+        ("staking", staking),
+        (line.price_cause, move),
+    ):
         np.add(causes[cause], part, out=causes[cause])
     total: Floats = interest + staking + move
     return total
@@ -127,5 +131,7 @@ def _check_gap(gap: Floats, capital: float, first_tick: int) -> None:
     bad = ~(np.abs(gap) <= limit)  # also catches NaN
     if bad.any():
         place = int(np.argmax(bad))
-        message = f"tick {first_tick + place}: PnL and the sum of its parts differ by {gap[place]!r}, more than {limit!r}"
+        message = (
+            f"tick {first_tick + place}: PnL and the sum of its parts differ by {gap[place]!r}, more than {limit!r}"
+        )
         raise ComponentError("PNL-001", message, "pnl_monitor")

@@ -98,15 +98,15 @@ def value_window(
     share_price = _column(extended, plan.share_price_column)
     quantities = _quantities(plan, before, first_tick, ticks, settlements)
     holdings = tuple(
-        _holding(line, before.positions.get(line.key, 0.0), quantities[line.key], extended, share_price, plan.share_class)
+        _holding(
+            line, before.positions.get(line.key, 0.0), quantities[line.key], extended, share_price, plan.share_class
+        )
         for line in plan.lines
     )
     equity = np.zeros(ticks)
     for holding in holdings:
         equity += holding.value
-    return ValuedWindow(
-        plan, before, first_tick, ticks, holdings, share_price[1:], equity, equity * share_price[1:]
-    )
+    return ValuedWindow(plan, before, first_tick, ticks, holdings, share_price[1:], equity, equity * share_price[1:])
 
 
 def _holding(
@@ -165,7 +165,11 @@ class PositionMonitor:
 
     @staticmethod
     def emit(
-        window: ValuedWindow, orders: Sequence[int], stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger
+        window: ValuedWindow,
+        orders: Sequence[int],
+        stamps: Sequence[str],
+        trigger_source: str,
+        logger: DomainEventLogger,
     ) -> None:
         """Log one PositionSnapshot for each order key."""
         logger.log_columns(

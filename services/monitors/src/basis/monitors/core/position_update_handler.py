@@ -96,7 +96,9 @@ def update(
 
 def total_value_usd(plan: MonitorPlan, portfolio: PortfolioState) -> float:
     """Equity at the state's own market row, USD."""
-    return sum(portfolio.positions.get(line.key, 0.0) * unit_value_usd(line.key, portfolio.market) for line in plan.lines)
+    return sum(
+        portfolio.positions.get(line.key, 0.0) * unit_value_usd(line.key, portfolio.market) for line in plan.lines
+    )
 
 
 def share_price(plan: MonitorPlan, market: Mapping[str, float], key: str) -> float | None:
@@ -132,7 +134,9 @@ def _book_costs(
     cause = "fees" if order.operation in TRADES else "gas"
     attribution[cause] = attribution.get(cause, 0.0) - fee
     slip = change + fee
-    if abs(slip) > RELATIVE_TOLERANCE * sum(abs(move) for move in moves):  # below that it is rounding, and stays in the gap
+    if abs(slip) > RELATIVE_TOLERANCE * sum(
+        abs(move) for move in moves
+    ):  # below that it is rounding, and stays in the gap
         attribution["slippage"] = attribution.get("slippage", 0.0) + slip
     else:
         change = -fee
@@ -142,14 +146,10 @@ def _book_costs(
     asset = handshake.fee_currency or plan.share_class
     asset = asset if asset in plan.assets else plan.share_class
     by_asset[asset] = by_asset.get(asset, 0.0) + change
-    return moved.model_copy(
-        update={"attribution": attribution, "pnl_by_venue": by_venue, "pnl_by_asset": by_asset}
-    )
+    return moved.model_copy(update={"attribution": attribution, "pnl_by_venue": by_venue, "pnl_by_asset": by_asset})
 
 
-def _fee_value(
-    plan: MonitorPlan, portfolio: PortfolioState, order: Order, handshake: ExecutionHandshake
-) -> float:
+def _fee_value(plan: MonitorPlan, portfolio: PortfolioState, order: Order, handshake: ExecutionHandshake) -> float:
     """Fee in the share class."""
     if handshake.fee_amount == 0.0 or handshake.fee_currency is None:
         return 0.0

@@ -60,7 +60,9 @@ def decide_window(
         state = decision.state
         if decision.orders:
             break
-    _log_decisions(made, before, conditions, view, tick_keys(view.at(0).tick, len(made), Phase.DECISION), stamps, logger)
+    _log_decisions(
+        made, before, conditions, view, tick_keys(view.at(0).tick, len(made), Phase.DECISION), stamps, logger
+    )
     orders = made[-1].orders
     if orders:
         last = len(made) - 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from basis.models.operations import OperationType, OrderSide
 
 
-class OperationParams(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OperationParams:
     """Parameters of one operation; which are read depends on the operation (behaviour.md section 2)."""
 
     operation: OperationType

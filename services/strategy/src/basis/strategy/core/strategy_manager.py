@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import JsonValue
@@ -81,7 +82,9 @@ class StrategyManager:
             if not plans:
                 return Decision("hold", "no_position", "hold", "nothing worth entering with", state=state)
             orders = self._orders(plans, view, run, StrategyIntent.ENTRY_FULL)
-            return Decision("entry", "no_position", "entry_full", "no position yet: enter with all there is", orders, state)
+            return Decision(
+                "entry", "no_position", "entry_full", "no position yet: enter with all there is", orders, state
+            )
         reference = state.reference_equity
         equity = view.equity
         if reference is None or abs(equity - reference) > self._threshold * abs(reference):
@@ -104,9 +107,7 @@ class StrategyManager:
         """What to remember once the orders of a tick are done."""
         return StrategyState(reference_equity=equity)
 
-    def _orders(
-        self, plans: list[Plan], view: TickView, run: RunRef, intent: StrategyIntent
-    ) -> tuple[Order, ...]:
+    def _orders(self, plans: list[Plan], view: TickView, run: RunRef, intent: StrategyIntent) -> tuple[Order, ...]:
         return tuple(self._order(plan, view, run, number, intent) for number, plan in enumerate(plans))
 
     def _order(self, plan: Plan, view: TickView, run: RunRef, number: int, intent: StrategyIntent) -> Order:
@@ -114,7 +115,7 @@ class StrategyManager:
         details = dict(plan.details)
         if params.operation not in {OperationType.SPOT_TRADE, OperationType.PERP_TRADE}:
             fee = gas_fee(self._config, view.market_row(), params.operation)
-            params = params._replace(gas_fee=fee.amount, gas_token=fee.token)
+            params = replace(params, gas_fee=fee.amount, gas_token=fee.token)
             details |= {"gas_units": fee.units, "gas_price_gwei": fee.price_gwei, "gas_fee": fee.amount}
         return make_order(
             params,
@@ -151,7 +152,9 @@ class StrategyManager:
         for name in ("slippage", "fee_rate", "withdrawal_fee", "gas_fee"):
             value = getattr(params, name)
             if not (math.isfinite(value) and value >= 0.0):
-                raise ComponentError("STRAT-002", f"{params.operation}: {name} is {value!r}, expected 0 or more", _COMPONENT)
+                raise ComponentError(
+                    "STRAT-002", f"{params.operation}: {name} is {value!r}, expected 0 or more", _COMPONENT
+                )
         deltas = calculate(params)
         if params.gas_fee > 0.0:
             _add(deltas, f"wallet:BaseToken:{wallet_token(params.gas_token)}", -params.gas_fee)

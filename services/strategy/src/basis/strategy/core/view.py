@@ -54,10 +54,10 @@ class TickView:
         self._market_columns = market
         self._figure_columns = figures
         # scalars are read from lists: an element of an array costs ten times as much
-        self._market = {name: column.tolist() for name, column in market.items()}
-        self._figures = {name: column.tolist() for name, column in figures.items()}
+        self._market: dict[str, list[float]] = {name: column.tolist() for name, column in market.items()}
+        self._figures: dict[str, list[float]] = {name: column.tolist() for name, column in figures.items()}
         self._positions = positions
-        self._changing = {key: column.tolist() for key, column in changing.items()}
+        self._changing: dict[str, list[float]] = {key: column.tolist() for key, column in changing.items()}
         self._risk_levels = risk_levels
         self._i = 0
 

@@ -40,7 +40,9 @@ class SimulatedVenue(Protocol):
     operations: frozenset[OperationType]
     """What it offers."""
 
-    def execute(self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig) -> Step:
+    def execute(
+        self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
+    ) -> Step:
         """Changes that the order makes.
 
         Raises:

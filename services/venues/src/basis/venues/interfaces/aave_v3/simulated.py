@@ -95,11 +95,11 @@ def account_data(ledger: Mapping[str, float], market: Mapping[str, float], confi
 class SimulatedAave:
     """Supply, borrow, repay, withdraw on the Core market."""
 
-    operations = frozenset(
-        {OperationType.SUPPLY, OperationType.BORROW, OperationType.REPAY, OperationType.WITHDRAW}
-    )
+    operations = frozenset({OperationType.SUPPLY, OperationType.BORROW, OperationType.REPAY, OperationType.WITHDRAW})
 
-    def execute(self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig) -> Step:
+    def execute(
+        self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
+    ) -> Step:
         """One Aave operation; signs and formulas of behaviour.md section 2."""
         token = _reserve_token(order)
         reserve = reserve_of(config, token)
@@ -131,7 +131,9 @@ def _supply(
     key = f"aave_v3:aToken:a{token}"
     held = ledger.get(key, 0.0) * index + amount
     if reserve.supply_cap is not None and held > reserve.supply_cap:
-        raise VenueRefusal("VEN-009", f"{token}: {held:g} would exceed the supply cap {reserve.supply_cap:g}", _COMPONENT)
+        raise VenueRefusal(
+            "VEN-009", f"{token}: {held:g} would exceed the supply cap {reserve.supply_cap:g}", _COMPONENT
+        )
     deltas = {holding_key(token): -amount, key: scaled(amount, index)}
     return Step(deltas, {"liquidity_index": index, "amount": amount})
 
@@ -152,7 +154,9 @@ def _borrow(
     key = f"aave_v3:debtToken:debt{token}"
     owed = ledger.get(key, 0.0) * index + amount
     if reserve.borrow_cap is not None and owed > reserve.borrow_cap:
-        raise VenueRefusal("VEN-009", f"{token}: {owed:g} would exceed the borrow cap {reserve.borrow_cap:g}", _COMPONENT)
+        raise VenueRefusal(
+            "VEN-009", f"{token}: {owed:g} would exceed the borrow cap {reserve.borrow_cap:g}", _COMPONENT
+        )
     deltas = {key: scaled(amount, index), holding_key(token): amount}
     return Step(deltas, {"variable_borrow_index": index, "amount": amount})
 

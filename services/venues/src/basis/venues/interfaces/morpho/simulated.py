@@ -27,7 +27,9 @@ class SimulatedFlashLoan:
 
     operations = frozenset({OperationType.FLASH_BORROW, OperationType.FLASH_REPAY})
 
-    def execute(self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig) -> Step:
+    def execute(
+        self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
+    ) -> Step:
         """``flash_borrow``: wallet +D, owed +D. ``flash_repay``: wallet -D(1+f), owed -D."""
         del market
         if order.execution_mode is not ExecutionMode.ATOMIC:

@@ -20,7 +20,9 @@ class SimulatedWallet:
 
     operations = frozenset({OperationType.TRANSFER})
 
-    def execute(self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig) -> Step:
+    def execute(
+        self, order: Order, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
+    ) -> Step:
         """``transfer``: source -q, target +q (behaviour.md section 2)."""
         del ledger, market
         token = wallet_token(order.source_token or "")
