@@ -17,7 +17,7 @@ from basis.models.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KEY = re.compile(r"^([a-z0-9_]+):(BaseToken|aToken|debtToken|LST|Perp):([A-Za-z0-9]+)$")
+_KEY = re.compile(r"([a-z0-9_]+):(BaseToken|aToken|debtToken|LST|Perp):([A-Za-z0-9]+)")
 
 
 class InstrumentType(StrEnum):
@@ -132,7 +132,7 @@ def split_key(key: str) -> InstrumentKey:
     Raises:
         ValueError: not of that form; names the key and the form.
     """
-    match = _KEY.match(key)
+    match = _KEY.fullmatch(key)
     if match is None:
         kinds = "|".join(InstrumentType)
         raise ValueError(f"instrument key {key!r} is not venue:type:symbol with type one of {kinds}")
