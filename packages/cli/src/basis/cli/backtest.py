@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from basis.cli import deployment
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, PreparedBacktest, prepare
 from basis.models.errors import ComponentError, InputError
@@ -17,6 +16,7 @@ from basis.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from basis.models.messages import RunOutcome, RunStatus
     from basis.runtime.bus import Bus
@@ -76,22 +76,15 @@ def ensure_sample(folder: Path, tell: Callable[[str], None]) -> None:
 
 
 async def run(
-    arguments: Arguments, ready: PreparedBacktest, settings: Settings, on_progress: Callable[[RunStatus], None]
+    ready: PreparedBacktest, where: AbstractAsyncContextManager[Bus], on_progress: Callable[[RunStatus], None]
 ) -> Finished:
-    """Do one backtest to its end.
+    """Do one backtest to its end, on the services of a deployment.
 
     Raises:
         InputError: refused before it began.
         ComponentError: it could not be done.
     """
-    where = (
-        deployment.cluster
-        if arguments.cluster
-        else deployment.processes
-        if arguments.processes
-        else deployment.embedded
-    )
-    async with where(settings) as bus:
+    async with where as bus:
         return await _follow(bus, ready, on_progress)
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import multiprocessing
+import signal
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,8 +19,13 @@ from basis.runtime.bus import Bus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from multiprocessing.process import BaseProcess
 
     from basis.runtime.settings import Settings
+
+_RESTARTS = 5
+_LOOK_EVERY_S = 0.1
+_END_TIMEOUT_S = 15.0
 
 
 @asynccontextmanager
@@ -26,48 +35,100 @@ async def embedded(settings: Settings) -> AsyncIterator[Bus]:
         yield bus
 
 
-@asynccontextmanager
-async def processes(settings: Settings) -> AsyncIterator[Bus]:
-    """All services that a run needs, one process each."""
-    environment = services.child_environment(settings.model_copy(update={"log_level": "WARNING"}))
-    children = [
-        subprocess.Popen(  # noqa: ASYNC220 - our own command; started once, at the beginning
-            services.command_of(name), env=environment, start_new_session=True
+class Children:
+    """One process a service, started again when one dies. The first start is a fork, so that imports are paid once.
+
+    Args:
+        settings: of every child.
+        names: services.
+    """
+
+    def __init__(self, settings: Settings, names: tuple[str, ...] = subjects.RUN_CRITICAL) -> None:
+        self._settings = settings.model_copy(update={"log_level": "WARNING"})
+        gc.freeze()  # what is loaded now is shared with the children as long as no one writes to it
+        context = multiprocessing.get_context("fork")
+        self._forked = {name: context.Process(target=_child, args=(name, self._settings), daemon=True) for name in names}
+        self._again: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Fork all children. Must be called before this process has an event loop or threads."""
+        for process in self._forked.values():
+            process.start()
+
+    async def watch(self) -> None:
+        """Start again whatever dies; the runs in hand go on by themselves.
+
+        Raises:
+            ComponentError: ENGINE-001, children keep dying.
+        """
+        while True:
+            for name in self._forked:
+                code = self._ended(name)
+                if code is not None:
+                    self._start_again(name, code)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _ended(self, name: str) -> int | None:
+        again = self._again.get(name)
+        return again.poll() if again is not None else self._forked[name].exitcode
+
+    def _start_again(self, name: str, code: int) -> None:
+        self._restarts += 1
+        if self._restarts > _RESTARTS:
+            raise ComponentError("ENGINE-001", f"the service {name} ended with {code}, once too often", "cli")
+        print(f"basis: the service {name} ended with {code}: started again", file=sys.stderr)
+        self._again[name] = subprocess.Popen(
+            services.command_of(name), env=services.child_environment(self._settings), start_new_session=True
         )
-        for name in subjects.RUN_CRITICAL
-    ]
+
+    def stop(self) -> None:
+        """Tell all children to end, and wait until they have."""
+        for name, process in self._forked.items():
+            again = self._again.get(name)
+            if again is not None:
+                again.terminate()
+            elif process.is_alive():
+                process.terminate()
+        for name, process in self._forked.items():
+            _wait(process, self._again.get(name))
+
+
+def _wait(process: BaseProcess, again: subprocess.Popen[bytes] | None) -> None:
+    process.join(_END_TIMEOUT_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    if again is not None:
+        try:
+            again.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            again.kill()
+            again.wait()
+
+
+def _child(name: str, settings: Settings) -> None:
+    # Ctrl-C reaches the whole process group; the parent cancels the run first and ends its children afterwards
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(services.main_of(name, settings))
+
+
+@asynccontextmanager
+async def processes(settings: Settings, children: Children) -> AsyncIterator[Bus]:
+    """A connection to children that were started before."""
     bus = Bus(settings, "cli")
-    watching = asyncio.create_task(_watch(children))
+    await bus.connect()
+    watching = asyncio.create_task(children.watch())
     try:
-        await bus.connect()
         await bus.start()
         yield bus
+        if watching.done():
+            watching.result()
     finally:
         watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, ComponentError):
             await watching
         await bus.stop()
-        for child in children:
-            child.terminate()
-        for child in children:
-            await asyncio.to_thread(_end, child)
-
-
-async def _watch(children: list[subprocess.Popen[bytes]]) -> None:
-    """Complain at once about a child that ends on its own; the run itself fails by its own time-outs."""
-    while True:
-        for name, child in zip(subjects.RUN_CRITICAL, children, strict=True):
-            if child.poll() is not None:
-                raise ComponentError("ENGINE-001", f"the service {name} ended with {child.returncode}", "cli")
-        await asyncio.sleep(0.2)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 @asynccontextmanager

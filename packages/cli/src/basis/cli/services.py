@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from basis.models.base import document_fields
-from basis.models.errors import InputError
+from basis.models.errors import ComponentError, InputError
 from basis.runtime import bus as subjects
 from basis.runtime import health, telemetry
 from basis.runtime.bus import Bus
@@ -59,35 +63,51 @@ async def running(names: Sequence[str], settings: Settings) -> AsyncIterator[Bus
         await bus.stop()
 
 
+_MODULES = {
+    "venues": "basis.venues.service",
+    "monitors": "basis.monitors.service",
+    "execution": "basis.execution.service",
+    "strategy": "basis.strategy.service",
+    "event-logger": "basis.event_logger.service",
+}
+
+
+def preload(names: Sequence[str]) -> None:
+    """Import services now, so that forked children need not."""
+    for name in names:
+        import_module(_MODULES[name])
+
+
 def _register(name: str, bus: Bus, settings: Settings, clock: SystemClock) -> None:
     # imports are local so that a service's process loads nothing of the others
-    if name == "venues":
-        from basis.venues import service as venues  # noqa: PLC0415
-
-        venues.register(bus, settings)
-    elif name == "monitors":
-        from basis.monitors import service as monitors  # noqa: PLC0415
-
-        monitors.register(bus, clock)
-    elif name == "execution":
-        from basis.execution import service as execution  # noqa: PLC0415
-
-        execution.register(bus)
-    elif name == "strategy":
-        from basis.strategy import service as strategy  # noqa: PLC0415
-
-        strategy.register(bus, clock)
-    elif name != "event-logger":
+    if name not in _MODULES:
         known = ", ".join(subjects.SERVICES)
         raise InputError("CONFIG-003", f"unknown service {name!r}; known: {known}", "cli")
+    if name != "event-logger":  # its sink has a life of its own, see running()
+        import_module(_MODULES[name]).register(bus, settings, clock)
+
+
+def main_of(name: str, settings: Settings) -> int:
+    """One service as the main job of this process; returns the exit code."""
+    logging.basicConfig(
+        level=settings.log_level, format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s", stream=sys.stderr
+    )
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again
+    try:
+        uvloop.run(serve_until_told(name, settings))
+    except ComponentError as error:
+        print(f"basis: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 async def serve_until_told(name: str, settings: Settings) -> None:
-    """One service, as the main job of a process, until SIGTERM or SIGINT."""
+    """One service, until SIGTERM, or SIGINT where the process heeds it."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGINT, told.set)
     if name == "gateway":
         document_fields()  # before the models of the API are defined
         from basis.gateway.app import serve  # noqa: PLC0415

@@ -15,15 +15,18 @@ from basis.runtime.timeline import tick_time
 if TYPE_CHECKING:
     from basis.models.errors import ComponentError
     from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+    from basis.runtime.settings import Settings
 
 SERVICE = "execution"
 
 
-def register(bus: Bus) -> None:
+def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve the orders of all runs on a bus."""
-    clock = SimulatedClock()
+    del settings
     log = StructuredLogger(bus, "execution_manager", clock)
-    manager = ExecutionManager(bus, BusCounterparts(bus), clock, log)
+    # backtests alone so far: no engine time passes between two queries of a mismatch
+    manager = ExecutionManager(bus, BusCounterparts(bus), SimulatedClock(), log)
 
     async def orders(request: OrdersRequest) -> OrdersReply:
         return await manager.run(request)

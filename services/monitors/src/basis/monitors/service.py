@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from basis.models.messages import RunRef
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
+    from basis.runtime.settings import Settings
 
 SERVICE = "monitors"
 _COMPONENTS = ("position_monitor", "exposure_monitor", "risk_monitor", "pnl_monitor", "position_update_handler")
@@ -186,8 +187,9 @@ def _fee_of(key: str, fee_amount: float, fee_currency: str | None) -> float:
     return fee_amount if fee_currency is not None and key.endswith(f":BaseToken:{fee_currency}") else 0.0
 
 
-def register(bus: Bus, clock: Clock) -> None:
+def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve all monitor requests on a bus."""
+    del settings
     service = MonitorService(bus, clock)
 
     async def window_failed(request: AssessRequest | CommitRequest, error: ComponentError, trace: str) -> None:

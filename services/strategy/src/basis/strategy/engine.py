@@ -129,6 +129,7 @@ class EventDrivenStrategyEngine:
         try:
             await self._await_services()
             await self._announce(run, state)
+            begin = self._clock.monotonic()
             state = await self._loop(run, state)
         except ComponentError as error:
             if error.error_code == "ENGINE-002" and "another engine" in error.message:

@@ -20,6 +20,7 @@ from basis.strategy.strategies import built_modes
 if TYPE_CHECKING:
     from basis.runtime.bus import Bus, RunTask
     from basis.runtime.clock import Clock
+    from basis.runtime.settings import Settings
 
 SERVICE = "strategy"
 _log = logging.getLogger(__name__)
@@ -77,8 +78,9 @@ class StrategyService:
         return b"ok"
 
 
-def register(bus: Bus, clock: Clock) -> None:
+def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve runs and control requests on a bus."""
+    del settings
     service = StrategyService(bus, clock)
     built = built_modes()
     bus.serve_runs(service.work)

@@ -20,13 +20,15 @@ from basis.venues.manager import VenueInterfaceManager
 
 if TYPE_CHECKING:
     from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
 
 SERVICE = "venues"
 
 
-def register(bus: Bus, settings: Settings) -> None:
+def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve all venue requests on a bus."""
+    del clock  # a simulated venue's time is its tick's
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
 
     async def coverage(request: CoverageRequest) -> CoverageReply:

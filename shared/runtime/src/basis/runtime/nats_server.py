@@ -120,6 +120,8 @@ class NatsServer:
 
     def stop(self) -> None:
         """End the process and drop a temporary store."""
+        if self._temporary is not None:
+            self.kill()  # nothing in the store will be read again
         if self._process is not None:
             self._process.terminate()
             try:

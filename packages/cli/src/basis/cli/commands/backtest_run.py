@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from basis.cli import backtest
+from basis.cli import backtest, deployment, services
 from basis.cli.output import Progress, print_result, refusal
 from basis.models.errors import ComponentError, InputError
+from basis.runtime import bus as subjects
 from basis.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from basis.cli.backtest import Arguments
+    from basis.cli.backtest import Arguments, Finished
+    from basis.gateway.requests import PreparedBacktest
     from basis.runtime.nats_server import NatsServer
 
 
@@ -41,7 +43,7 @@ def execute(
         if server is not None:
             settings = settings.model_copy(update={"nats_url": server.wait()})
         with Progress(enabled=sys.stderr.isatty() and not as_json) as progress:
-            finished = asyncio.run(backtest.run(arguments, ready, settings, progress.update))
+            finished = _run(arguments, ready, settings, progress)
     except InputError as error:
         return refusal(error, 2, as_json=as_json)
     except ComponentError as error:
@@ -52,6 +54,20 @@ def execute(
     else:
         print_result(finished)
     return 0 if finished.outcome.status.status == "completed" else 1
+
+
+def _run(arguments: Arguments, ready: PreparedBacktest, settings: Settings, progress: Progress) -> Finished:
+    if arguments.cluster:
+        return asyncio.run(backtest.run(ready, deployment.cluster(settings), progress.update))
+    if not arguments.processes:
+        return asyncio.run(backtest.run(ready, deployment.embedded(settings), progress.update))
+    services.preload(subjects.RUN_CRITICAL)
+    children = deployment.Children(settings)
+    children.start()
+    try:
+        return asyncio.run(backtest.run(ready, deployment.processes(settings, children), progress.update))
+    finally:
+        children.stop()
 
 
 def _settings(data: Path | None, logs: Path | None, nats: str | None) -> Settings:
