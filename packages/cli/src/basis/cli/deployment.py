@@ -41,13 +41,18 @@ class Children:
     Args:
         settings: of every child.
         names: services.
+        log_level: of the children's own logs on stderr.
     """
 
-    def __init__(self, settings: Settings, names: tuple[str, ...] = subjects.RUN_CRITICAL) -> None:
-        self._settings = settings.model_copy(update={"log_level": "WARNING"})
+    def __init__(
+        self, settings: Settings, names: tuple[str, ...] = subjects.RUN_CRITICAL, log_level: str = "WARNING"
+    ) -> None:
+        self._settings = settings.model_copy(update={"log_level": log_level})
         gc.freeze()  # what is loaded now is shared with the children as long as no one writes to it
         context = multiprocessing.get_context("fork")
-        self._forked = {name: context.Process(target=_child, args=(name, self._settings), daemon=True) for name in names}
+        self._forked = {
+            name: context.Process(target=_child, args=(name, self._settings), daemon=True) for name in names
+        }
         self._again: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts = 0
 

@@ -56,6 +56,130 @@ def backtest(
     )
 
 
+runs_app = typer.Typer(help="Look at runs in the log directory.", no_args_is_help=True)
+modes_app = typer.Typer(help="What can be run, and with what configuration.", no_args_is_help=True)
+data_app = typer.Typer(help="Market data: the synthetic sample, and what a catalogue is worth.", no_args_is_help=True)
+services_app = typer.Typer(help="The six services as processes of this machine.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
+app.add_typer(modes_app, name="modes")
+app.add_typer(data_app, name="data")
+app.add_typer(services_app, name="services")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Logs = Annotated[Path | None, typer.Option("--logs", help="Root of the run directories. Default: logs/.")]
+Cid = Annotated[str, typer.Argument(metavar="CID", help="correlation_id of the run, 32 hex digits.")]
+
+
+@runs_app.command("list")
+def runs_list(logs: Logs = None, json_: Json = False) -> None:
+    """All runs, newest first."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.list_runs(logs, as_json=json_))
+
+
+@runs_app.command("show")
+def runs_show(cid: Cid, logs: Logs = None, json_: Json = False) -> None:
+    """What a run was and came to."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.show(cid, logs, as_json=json_))
+
+
+@runs_app.command("compare")
+def runs_compare(first: Cid, second: Cid, logs: Logs = None, json_: Json = False) -> None:
+    """What differs between two runs; exit code 1 where their events do."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.compare(first, second, logs, as_json=json_))
+
+
+@app.command()
+def events(
+    cid: Cid,
+    event_type: Annotated[
+        str | None, typer.Argument(metavar="[TYPE]", help="Default: the number of lines of each.")
+    ] = None,
+    logs: Logs = None,
+    limit: Annotated[int | None, typer.Option(help="Most lines to print.")] = None,
+    json_: Json = False,
+) -> None:
+    """Events of a run as JSON lines."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.events(cid, event_type, logs, limit, as_json=json_))
+
+
+@app.command()
+def verify(cid: Cid, logs: Logs = None, json_: Json = False) -> None:
+    """Is a sealed run still what was sealed? Exit code 1 where it is not."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.verify(cid, logs, as_json=json_))
+
+
+@modes_app.command("list")
+def modes_list(json_: Json = False) -> None:
+    """All modes."""
+    from basis.cli.commands import modes  # noqa: PLC0415
+
+    raise typer.Exit(modes.list_modes(as_json=json_))
+
+
+@modes_app.command("show")
+def modes_show(
+    mode: Annotated[str, typer.Argument(help="Mode.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """The merged configuration of a mode, with the source of every value."""
+    from basis.cli.commands import modes  # noqa: PLC0415
+
+    raise typer.Exit(modes.show(mode, set_ or [], as_json=json_))
+
+
+@data_app.command("sample")
+def data_sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 7,
+    json_: Json = False,
+) -> None:
+    """Write the synthetic catalogue: two years of every series that the ten modes need."""
+    from basis.cli.commands import data  # noqa: PLC0415
+
+    raise typer.Exit(data.sample(folder, seed, as_json=json_))
+
+
+@data_app.command("check")
+def data_check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catalogue.")], json_: Json = False) -> None:
+    """Coverage and faults of a catalogue, mode by mode."""
+    from basis.cli.commands import data  # noqa: PLC0415
+
+    raise typer.Exit(data.check(folder, as_json=json_))
+
+
+@services_app.command("up")
+def services_up(
+    nats: Annotated[str | None, typer.Option(help="NATS cluster to use. Default: a server of our own.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Catalogue of market data.")] = None,
+    logs: Logs = None,
+) -> None:
+    """Run all six services until Ctrl-C."""
+    from basis.cli.commands import services_up as up  # noqa: PLC0415
+
+    raise typer.Exit(up.command(nats, data, logs))
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Is this machine fit to run Basis?"""
+    from basis.cli.commands import doctor as doctor_command  # noqa: PLC0415
+
+    raise typer.Exit(doctor_command.command(as_json=json_))
+
+
 @app.command(hidden=True)
 def service(name: Annotated[str, typer.Argument(help="Service to run in this process.")]) -> None:
     """Run one service until it is told to stop; settings from BASIS_* variables."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from basis.cli.backtest import Finished
@@ -55,6 +56,35 @@ def refusal(error: ComponentError, code: int, *, as_json: bool) -> int:
         body = {"status": "refused" if code == 2 else "failed", "error_code": error.error_code, "error": error.message}
         sys.stdout.write(orjson.dumps(body).decode() + "\n")
     return code
+
+
+class Rows(NamedTuple):
+    """A table for people."""
+
+    title: str
+    names: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def print_rows(table: Rows) -> int:
+    """A table on stdout; in a pipe nothing is cut to the width of a terminal. Returns exit code 0."""
+    from rich.console import Console  # noqa: PLC0415 - only where a person reads
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console() if sys.stdout.isatty() else Console(width=250)
+    drawn = Table(title=table.title, title_justify="left", show_header=any(table.names))
+    for name in table.names:
+        drawn.add_column(name, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(drawn)
+    return 0
+
+
+def print_json(body: object) -> int:
+    """One JSON document on stdout; returns exit code 0."""
+    sys.stdout.write(orjson.dumps(body).decode() + "\n")
+    return 0
 
 
 def print_result(finished: Finished) -> None:

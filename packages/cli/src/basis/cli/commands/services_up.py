@@ -1,0 +1,62 @@
+"""``basis services up``: all six services, one process each, until Ctrl-C; with a NATS server of their own where none is named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from basis.cli import deployment, services
+from basis.cli.output import refusal
+from basis.models.errors import ComponentError
+from basis.runtime import bus as subjects
+from basis.runtime.nats_server import NatsServer, NatsServerError
+from basis.runtime.settings import Settings
+
+
+def command(nats: str | None, data: Path | None, logs: Path | None) -> int:
+    """Run until told to stop; returns the exit code."""
+    named = {"nats_url": nats, "data_dir": data, "logs_dir": logs}
+    settings = Settings(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
+    server = NatsServer(store=Path(".cache/basis/nats")) if nats is None else None
+    try:
+        if server is not None:
+            settings = settings.model_copy(update={"nats_url": server.start()})
+        services.preload(subjects.RUN_CRITICAL)
+        children = deployment.Children(settings, subjects.SERVICES, log_level="INFO")
+        children.start()
+        try:
+            asyncio.run(_until_told(children, settings))
+        finally:
+            children.stop()
+    except NatsServerError as error:
+        print(f"basis: [BUS-001] {error}", file=sys.stderr)
+        return 1
+    except ComponentError as error:
+        return refusal(error, 1, as_json=False)
+    finally:
+        if server is not None:
+            server.stop()
+    return 0
+
+
+async def _until_told(children: deployment.Children, settings: Settings) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    print(
+        f"six services on {settings.nats_url}; HTTP on http://{settings.gateway_host}:{settings.gateway_port}/docs; Ctrl-C ends",
+        file=sys.stderr,
+    )
+    watching = asyncio.create_task(children.watch())
+    stopping = asyncio.create_task(told.wait())
+    await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if watching.done():
+        watching.result()
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
