@@ -27,7 +27,7 @@ from basis.runtime.clock import new_correlation_id
 from basis.runtime.structured_logger import StructuredLogger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, Sequence
 
     from nats.aio.msg import Msg
     from nats.js.api import RawStreamMsg
@@ -131,15 +131,25 @@ class BacktestService:
         Raises:
             InputError: RUN-001, unknown.
         """
+        found = await self._recorded_status(correlation_id)
+        if found is not None:
+            return found
+        try:
+            return _queued_status(await self._submission(correlation_id))
+        except InputError:
+            # a short run may have begun, ended and left the queue between the two looks
+            found = await self._recorded_status(correlation_id)
+            if found is None:
+                raise
+            return found
+
+    async def _recorded_status(self, correlation_id: str) -> RunStatus | None:
         runs = await self._bus.bucket(subjects.KV_RUNS)
         try:
             entry = await runs.get(correlation_id)
         except KeyNotFoundError:
-            return await self._queued(correlation_id)
+            return None
         return RunRecord.model_validate_json(entry.value or b"").status
-
-    async def _queued(self, correlation_id: str) -> RunStatus:
-        return _queued_status(await self._submission(correlation_id))
 
     async def _submission(self, correlation_id: str) -> RawStreamMsg:
         """The run's message in the work queue.
@@ -175,7 +185,7 @@ class BacktestService:
             return None
         return RunOutcome.model_validate_json(entry.value or b"")
 
-    async def list(self) -> list[RunStatus]:
+    async def list(self) -> Sequence[RunStatus]:
         """All runs that this cluster remembers: queued ones first, then newest first."""
         runs = await self._bus.bucket(subjects.KV_RUNS)
         reads = asyncio.Semaphore(_READS_AT_ONCE)
@@ -193,7 +203,7 @@ class BacktestService:
         found = await asyncio.gather(*(look(correlation_id) for correlation_id in known))
         return sorted((status for status in found if status is not None), key=_recency, reverse=True)
 
-    async def _submitted(self) -> list[str]:
+    async def _submitted(self) -> Sequence[str]:
         """Runs in the work queue: those that wait, and those that an engine has in hand."""
         wanted = subjects.run_submit(subjects.ANY_RUN)
         info = await self._bus.jetstream.stream_info(subjects.STREAM_RUNS, subjects_filter=wanted)
@@ -258,7 +268,7 @@ class BacktestService:
         message = f"the engine of run {correlation_id} does not answer; once another one has taken over, cancel again"
         raise ComponentError("BUS-002", message, _COMPONENT)
 
-    async def follow(self, correlation_id: str) -> AsyncIterator[RunStatus]:
+    async def follow(self, correlation_id: str) -> AsyncGenerator[RunStatus, None]:
         """Status of a run as it changes, until it has ended; looks once a second where no news comes.
 
         Raises:

@@ -23,7 +23,8 @@ _COMPONENT = "backtest_service"
 class BacktestRequest(FrozenModel):
     """Body of ``POST /api/v1/backtest/``."""
 
-    model_config = ConfigDict(strict=True)  # no "1e5" and no true in place of a number
+    # strict: no "1e5" and no true in place of a number; not deferred: FastAPI cannot build it later without a warning
+    model_config = ConfigDict(strict=True, defer_build=False)
 
     strategy_name: str = Field(examples=["pure_lending_usdt"])
     """Mode: a file of configs/modes."""

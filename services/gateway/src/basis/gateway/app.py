@@ -1,0 +1,172 @@
+"""The gateway: the HTTP API as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from basis.gateway import problems
+from basis.gateway.backtest_service import BacktestService
+from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
+from basis.gateway.routes import Context, backtest, health, strategies
+from basis.models.errors import ComponentError
+from basis.runtime import health as service_health
+from basis.runtime import telemetry
+from basis.runtime.bus import Bus
+from basis.runtime.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from typing import Any
+
+    from starlette.types import ASGIApp
+
+    from basis.runtime.settings import Settings
+
+SERVICE: Final = "gateway"
+PREFIX: Final = "/api/v1"
+_GRACE_S = 5
+_BACKLOG = 256
+_log = logging.getLogger(__name__)
+
+
+class _Api(FastAPI):
+    """FastAPI whose OpenAPI document knows problem documents, and the header that all answers carry."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = get_openapi(title=self.title, version=self.version, routes=self.routes, description=self.description)
+            schemas = document["components"]["schemas"]
+            schemas["Problem"] = problems.Problem.model_json_schema()
+            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape: never sent
+                schemas.pop(name, None)
+            for operation in (one for path in document["paths"].values() for one in path.values()):
+                for answer in operation["responses"].values():
+                    answer.setdefault("headers", {})[HEADER_CORRELATION_ID] = {
+                        "description": "The run, or the request where it is about none",
+                        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+                    }
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_app(context: Context) -> ASGIApp:
+    """The API over a connected bus."""
+    app = _api()
+    app.state.context = context
+    return Envelope(app)
+
+
+def openapi_document() -> dict[str, Any]:
+    """The API's OpenAPI document, for generators of documentation."""
+    return _api().openapi()
+
+
+def _api() -> _Api:
+    app = _Api(
+        title="Basis",
+        version=version("basis-gateway"),
+        description="Backtest and run DeFi + CeFi yield strategies.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=f"{PREFIX}/docs",
+        redoc_url=None,
+    )
+    problems.install(app)
+    for router in (backtest.router, strategies.router, health.router):
+        app.include_router(router, prefix=PREFIX)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the caller."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """The gateway while the context is open; yields the URL of the API.
+
+    Raises:
+        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS.
+    """
+    telemetry.install(SERVICE)
+    with _listening(settings) as listener:
+        bus, closing, clock = Bus(settings, SERVICE), asyncio.Event(), SystemClock()
+        await bus.connect()
+        context = Context(bus, BacktestService(bus, clock), settings, clock, clock.monotonic(), closing)
+        server = _Server(
+            uvicorn.Config(
+                create_app(context),
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        beating = asyncio.create_task(service_health.beat(bus, settings))
+        try:
+            service_health.serve(bus, SERVICE)
+            await bus.start()
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                yield _url(listener)
+            finally:
+                closing.set()
+                server.should_exit = True
+                await serving
+        finally:
+            beating.cancel()
+            await bus.stop()
+
+
+async def serve(settings: Settings, told: asyncio.Event) -> None:
+    """The gateway, as the main job of a process, until it is told to stop.
+
+    Raises:
+        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS.
+    """
+    async with running(settings) as url:
+        _log.info("gateway is ready: %s, documentation at %s/docs", url, url)
+        await told.wait()
+        _log.info("gateway is told to stop")
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """A bound socket: uvicorn's own way to report a port that is taken is to exit."""
+    host, port = settings.gateway_host, settings.gateway_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            message = (
+                f"cannot listen on {host}:{port}: {error.strerror or error}; "
+                "choose another port with BASIS_GATEWAY_PORT (0 picks a free one)"
+            )
+            raise ComponentError("ENGINE-001", message, SERVICE) from error
+        listener.setblocking(False)
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"

@@ -1,0 +1,108 @@
+"""``/backtest``: submit, follow, read, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+
+from basis.gateway import http
+from basis.gateway.answers import Accepted
+from basis.gateway.backtest_service import ENDED
+from basis.gateway.problems import NotEnded, responses
+from basis.gateway.requests import BacktestRequest, prepare
+from basis.gateway.routes import Context, Ctx
+from basis.models.messages import RunOutcome, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pydantic import BaseModel
+
+router = APIRouter(prefix="/backtest", tags=["backtest"], route_class=http.StrictRoute)
+RunId = Annotated[str, Depends(http.run_id)]
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`progress` events with a RunStatus each, then one `result` event with the RunOutcome",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: progress\ndata: {"correlation_id": "...", "status": "running", "progress": 0.5}\n\n',
+            }
+        },
+    }
+}
+
+
+@router.post("/", status_code=202, operation_id="submit_backtest", responses=responses(413, 422, 503))
+async def submit(body: BacktestRequest, request: Request, context: Ctx) -> Accepted:
+    """Check a backtest against configuration, services and data, and queue it; nothing is left of one that is refused."""
+    prepared = await asyncio.to_thread(prepare, body, context.settings.configs_dir)
+    accepted = await context.backtests.submit(prepared)
+    request.state.correlation_id = accepted.correlation_id
+    return Accepted(request_id=accepted.correlation_id, correlation_id=accepted.correlation_id, status="queued")
+
+
+@router.get("/list", operation_id="list_backtests", responses=responses(503))
+async def list_runs(context: Ctx) -> list[RunStatus]:
+    """All runs that the cluster remembers: queued ones first, then newest first."""
+    return list(await context.backtests.list())
+
+
+@router.get("/{correlation_id}/status", operation_id="get_backtest_status", responses=responses(404, 422, 503))
+async def status(correlation_id: RunId, context: Ctx) -> RunStatus:
+    """Where a run is."""
+    return await context.backtests.status(correlation_id)
+
+
+@router.get("/{correlation_id}/result", operation_id="get_backtest_result", responses=responses(404, 409, 422, 503))
+async def result(correlation_id: RunId, context: Ctx) -> RunOutcome:
+    """What became of a run; 409 while it has not ended."""
+    outcome = await context.backtests.outcome(correlation_id)
+    if outcome is None:
+        raise NotEnded(f"run {correlation_id} has not ended: ask again later, or follow its stream")
+    return outcome
+
+
+@router.get(
+    "/{correlation_id}/stream",
+    operation_id="stream_backtest",
+    response_class=StreamingResponse,
+    responses=responses(404, 422, 503) | _STREAM,
+)
+async def stream(correlation_id: RunId, context: Ctx) -> StreamingResponse:
+    """Server-sent events: ``progress`` while the run goes on, at the end ``result``."""
+    await context.backtests.status(correlation_id)  # an unknown run is a problem document, not an empty stream
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(correlation_id, context), media_type="text/event-stream", headers=headers)
+
+
+@router.delete(
+    "/{correlation_id}",
+    operation_id="cancel_backtest",
+    status_code=202,
+    responses=responses(404, 422, 503) | {200: {"model": RunStatus, "description": "It has ended, by this or before"}},
+)
+async def cancel(correlation_id: RunId, context: Ctx, response: Response) -> RunStatus:
+    """Cancel a run: at once where it is queued, at its next window where it runs; an ended one stays as it is."""
+    found = await context.backtests.cancel(correlation_id)
+    response.status_code = 200 if found.status in ENDED else 202
+    return found
+
+
+async def _events(correlation_id: str, context: Context) -> AsyncIterator[bytes]:
+    async with aclosing(context.backtests.follow(correlation_id)) as statuses:
+        async for found in statuses:
+            yield _event("progress", found)
+            if context.closing.is_set():
+                return
+    outcome = await context.backtests.outcome(correlation_id)
+    if outcome is not None:
+        yield _event("result", outcome)
+
+
+def _event(name: str, data: BaseModel) -> bytes:
+    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
