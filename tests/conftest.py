@@ -8,5 +8,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-settings.register_profile("basis", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "basis",
+    deadline=None,
+    # conformance suites are inherited: one @given runs for several classes
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+    print_blob=True,
+)
 settings.load_profile("basis")

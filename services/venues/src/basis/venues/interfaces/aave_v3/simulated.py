@@ -105,23 +105,38 @@ class SimulatedAave:
         reserve = reserve_of(config, token)
         if order.operation is OperationType.SUPPLY:
             return _supply(order.amount, token, reserve, ledger, market)
+        if order.operation is OperationType.REPAY:
+            return _repay(order.amount, token, ledger, market)
         if order.operation is OperationType.WITHDRAW:
-            return _withdraw(order.amount, token, ledger, market)
-        if order.operation is OperationType.BORROW:
-            return _borrow(order.amount, token, reserve, ledger, market)
-        return _repay(order.amount, token, ledger, market)
+            step = _withdraw(order.amount, token, ledger, market)
+        else:
+            step = _borrow(order.amount, token, reserve, ledger, market)
+        _check_account(order.operation, _moved(ledger, step.deltas), market, config)
+        return step
 
     def check(self, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig) -> None:
-        """No transaction may leave a health factor below 1 (Aave: HEALTH_FACTOR_LOWER_THAN_LIQUIDATION_THRESHOLD)."""
-        if Venue.AAVE_V3 not in config.venues:
-            return
-        account = account_data(ledger, market, config)
-        factor = account.health_factor
-        if factor is not None and factor < 1.0:
-            raise VenueRefusal("VEN-009", f"health factor would be {factor:.6f}, below 1", _COMPONENT)
-        if account.debt > account.borrow_limit:
-            message = f"debt {account.debt:.2f} USD would exceed the borrow limit {account.borrow_limit:.2f} USD"
-            raise VenueRefusal("VEN-009", message, _COMPONENT)
+        """Nothing at the end of a transaction: Aave checks each withdrawal and borrowing on its own."""
+        del ledger, market, config
+
+
+def _check_account(
+    operation: OperationType, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
+) -> None:
+    """Aave's ValidationLogic: a withdrawal may not leave a health factor below 1, a borrowing also not exceed the LTV.
+
+    Whoever adds collateral or repays is never refused for the state of the account.
+    """
+    account = account_data(ledger, market, config)
+    factor = account.health_factor
+    if factor is not None and factor < 1.0:
+        raise VenueRefusal("VEN-009", f"health factor would be {factor:.6f}, below 1", _COMPONENT)
+    if operation is OperationType.BORROW and account.debt > account.borrow_limit:
+        message = f"debt {account.debt:.2f} USD would exceed the borrow limit {account.borrow_limit:.2f} USD"
+        raise VenueRefusal("VEN-009", message, _COMPONENT)
+
+
+def _moved(ledger: Mapping[str, float], deltas: Mapping[str, float]) -> dict[str, float]:
+    return {**ledger, **{key: ledger.get(key, 0.0) + delta for key, delta in deltas.items()}}
 
 
 def _supply(
