@@ -122,17 +122,17 @@ class SimulatedAave:
 def _check_account(
     operation: OperationType, ledger: Mapping[str, float], market: Mapping[str, float], config: RunConfig
 ) -> None:
-    """Aave's ValidationLogic: a withdrawal may not leave a health factor below 1, a borrowing also not exceed the LTV.
+    """Aave's ValidationLogic: a borrowing may not exceed the LTV, a withdrawal not leave a health factor below 1.
 
     Whoever adds collateral or repays is never refused for the state of the account.
     """
     account = account_data(ledger, market, config)
-    factor = account.health_factor
-    if factor is not None and factor < 1.0:
-        raise VenueRefusal("VEN-009", f"health factor would be {factor:.6f}, below 1", _COMPONENT)
     if operation is OperationType.BORROW and account.debt > account.borrow_limit:
         message = f"debt {account.debt:.2f} USD would exceed the borrow limit {account.borrow_limit:.2f} USD"
         raise VenueRefusal("VEN-009", message, _COMPONENT)
+    factor = account.health_factor
+    if factor is not None and factor < 1.0:
+        raise VenueRefusal("VEN-009", f"health factor would be {factor:.6f}, below 1", _COMPONENT)
 
 
 def _moved(ledger: Mapping[str, float], deltas: Mapping[str, float]) -> dict[str, float]:
