@@ -47,7 +47,7 @@ def prepared(arguments: Arguments, settings: Settings) -> PreparedBacktest:
     """Check all that can be checked without a service.
 
     Raises:
-        InputError: CONFIG-00x, LOG-003.
+        InputError: CONFIG-00x.
     """
     request = BacktestRequest(
         strategy_name=arguments.mode,
@@ -56,23 +56,27 @@ def prepared(arguments: Arguments, settings: Settings) -> PreparedBacktest:
         initial_capital=None,
         config_overrides=dict(config_loader.parse_override(text) for text in arguments.overrides),
     )
-    found = prepare(request.model_copy(update={"initial_capital": arguments.capital}), settings.configs_dir)
-    if not arguments.cluster and not settings.data_dir.is_dir():
-        message = (
-            f"no market data at {settings.data_dir}: name a folder with --data, or make one with 'basis data sample'"
-        )
-        raise InputError("DATA-001", message, "cli")
-    return found
+    return prepare(request.model_copy(update={"initial_capital": arguments.capital}), settings.configs_dir)
 
 
-def ensure_sample(folder: Path, tell: Callable[[str], None]) -> None:
-    """Make the synthetic sample on first use."""
+def ensure_data(folder: Path, *, given: bool, tell: Callable[[str], None]) -> None:
+    """Make the synthetic sample on first use, where no catalogue was named.
+
+    Raises:
+        InputError: DATA-001, the named catalogue is not there, or the sample cannot be written.
+    """
     if folder.is_dir():
         return
+    if given:
+        hint = "name a folder with --data, or make one with 'basis data sample DIR'"
+        raise InputError("DATA-001", f"no market data at {folder}: {hint}", "cli")
     from basis.venues.data.sample import write_sample  # noqa: PLC0415 - only on first use: it loads pyarrow
 
     tell(f"no data given: making the synthetic sample in {folder} (once)")
-    write_sample(folder)
+    try:
+        write_sample(folder)
+    except OSError as error:
+        raise InputError("DATA-001", f"cannot write {folder}: {error.strerror or error}", "cli") from error
 
 
 async def run(

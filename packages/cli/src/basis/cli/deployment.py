@@ -16,6 +16,7 @@ from basis.cli import services
 from basis.models.errors import ComponentError
 from basis.runtime import bus as subjects
 from basis.runtime.bus import Bus
+from basis.runtime.nats_server import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,7 +85,10 @@ class Children:
             raise ComponentError("ENGINE-001", f"the service {name} ended with {code}, once too often", "cli")
         print(f"basis: the service {name} ended with {code}: started again", file=sys.stderr)
         self._again[name] = subprocess.Popen(
-            services.command_of(name), env=services.child_environment(self._settings), start_new_session=True
+            services.command_of(name),
+            env=services.child_environment(self._settings),
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     def stop(self) -> None:
@@ -115,6 +119,7 @@ def _wait(process: BaseProcess, again: subprocess.Popen[bytes] | None) -> None:
 def _child(name: str, settings: Settings) -> None:
     # Ctrl-C reaches the whole process group; the parent cancels the run first and ends its children afterwards
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
     sys.exit(services.main_of(name, settings))
 
 

@@ -6,10 +6,17 @@ server before it loads the rest.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import (  # typer carries click and exports no base class of errors
+    ClickException,
+    UsageError,
+)
+
+EXIT_ABORTED = 130
 
 app = typer.Typer(
     name="basis",
@@ -189,5 +196,14 @@ def service(name: Annotated[str, typer.Argument(help="Service to run in this pro
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script: a mistake in the command line itself is one line and exit code 2, too."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(EXIT_ABORTED)
+    except ClickException as error:
+        where = error.ctx.command_path if isinstance(error, UsageError) and error.ctx is not None else "basis"
+        what = " ".join(error.format_message().split())
+        print(f"basis: [CONFIG-003] cli: {what} (see '{where} --help')", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

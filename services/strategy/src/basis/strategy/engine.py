@@ -47,7 +47,7 @@ from basis.strategy.core.decisions import Decided, decide_window
 from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
 from basis.strategy.core.view import TickView
 from basis.strategy.run_record import RunRecordStore
-from basis.strategy.sealing import wait_for_seal
+from basis.strategy.sealing import PATIENCE_S, wait_for_seal
 from basis.strategy.strategies import make_strategy
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PROGRESS_EVERY_S = 0.05
 _SERVICES_PATIENCE_S = 15.0
+_BROKEN_DISK_PATIENCE_S = 3.0
 
 
 class Stopped(NamedTuple):
@@ -416,11 +417,7 @@ class EventDrivenStrategyEngine:
             result=result,
             ended_at=self._clock.now(),
         )
-        sealed: RunSealed | None = None
-        if self._announced:
-            sealed = await wait_for_seal(
-                self._bus, self._cid, lambda: self._publish_run(subjects.run_end(self._cid), end, "end")
-            )
+        sealed = await self._seal(end, failure) if self._announced else None
         if sealed is not None and sealed.error_code is not None and status.status == "completed":
             seal_error = ComponentError(sealed.error_code, sealed.error or "", "event_logger")
             status = self._status("failed", seal_error)
@@ -435,6 +432,22 @@ class EventDrivenStrategyEngine:
         )
         await self._record_outcome(outcome)
         return outcome
+
+    async def _seal(self, end: RunEnd, failure: ComponentError | None) -> RunSealed | None:
+        """Wait until the run is on disk; not for long where the disk itself is what failed."""
+        disk_failed = failure is not None and failure.error_code.startswith("LOG-")
+        patience_s = _BROKEN_DISK_PATIENCE_S if disk_failed else PATIENCE_S
+        try:
+            return await wait_for_seal(
+                self._bus,
+                self._cid,
+                lambda: self._publish_run(subjects.run_end(self._cid), end, "end"),
+                patience_s,
+            )
+        except ComponentError:
+            if disk_failed:
+                return None
+            raise
 
     async def _record_outcome(self, outcome: RunOutcome) -> None:
         results = await self._bus.bucket(subjects.KV_RESULTS)

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
     from basis.runtime.bus import Bus
 
 _LOOK_EVERY_S = 1.0
-_PATIENCE_S = 600.0
+PATIENCE_S = 600.0
+"""How long a run waits for its seal, seconds."""
 
 
-async def wait_for_seal(bus: Bus, correlation_id: str, announce_end: Callable[[], Awaitable[None]]) -> RunSealed:
+async def wait_for_seal(
+    bus: Bus, correlation_id: str, announce_end: Callable[[], Awaitable[None]], patience_s: float = PATIENCE_S
+) -> RunSealed:
     """Announce the end of a run and wait until it is sealed.
 
     Listens, and also looks into the stream once a second: a notice that was missed is not lost.
 
     Raises:
-        ComponentError: LOG-001, not sealed within ten minutes; the events stay in the stream.
+        ComponentError: LOG-001, not sealed within the patience; the events stay in the stream.
     """
     heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -43,7 +46,7 @@ async def wait_for_seal(bus: Bus, correlation_id: str, announce_end: Callable[[]
     try:
         await announce_end()
         waited = 0.0
-        while waited < _PATIENCE_S:
+        while waited < patience_s:
             payload: bytes | None
             try:
                 payload = await asyncio.wait_for(asyncio.shield(heard), _LOOK_EVERY_S)
@@ -55,7 +58,7 @@ async def wait_for_seal(bus: Bus, correlation_id: str, announce_end: Callable[[]
     finally:
         heard.cancel()
         await subscription.unsubscribe()
-    message = f"run {correlation_id} was not sealed within {_PATIENCE_S:g} s: its events wait in the stream EVENTS"
+    message = f"run {correlation_id} was not sealed within {patience_s:g} s: its events wait in the stream EVENTS"
     raise ComponentError("LOG-001", message, "event_logger")
 
 

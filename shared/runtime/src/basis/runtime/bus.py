@@ -310,10 +310,13 @@ class Bus:
             graceful_timeout=10.0,
         )
         self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
+        self._was_connected = False
 
     async def _on_error(self, error: Exception) -> None:
-        # nats-py says nothing of what to do: the client reconnects by itself, requests are repeated by their callers
-        _log.warning("NATS: %s", error or type(error).__name__)
+        # the client reconnects by itself and requests are repeated by their callers; before the first connection the
+        # caller of connect() hears of it instead
+        level = logging.WARNING if self._was_connected else logging.DEBUG
+        _log.log(level, "NATS: %s", error or type(error).__name__)
 
     # ------------------------------------------------------------------------------------------------- lifecycle
 
@@ -336,10 +339,11 @@ class Bus:
                     raise ComponentError(
                         "BUS-001",
                         f"no NATS server answers at {url} within {patience:g} s: start one, or name another with "
-                        f"--nats or BASIS_NATS_URL ({error or type(error).__name__})",
+                        "--nats or BASIS_NATS_URL",
                         "bus",
                     ) from error
                 await asyncio.sleep(0.2)
+        self._was_connected = True
         await self._ensure_storage()
 
     async def start(self) -> None:

@@ -104,6 +104,8 @@ def parse_override(text: str) -> tuple[str, Any]:
         parsed = yaml.safe_load(value) if value.strip() else None
     except yaml.YAMLError as error:
         raise InputError("CONFIG-003", f"--set {path}: {value!r} is not a YAML value: {error}", _COMPONENT) from error
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise InputError("CONFIG-003", f"--set {path.strip()}: {value.strip()} is not a finite number", _COMPONENT)
     return path.strip(), parsed
 
 

