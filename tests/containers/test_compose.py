@@ -61,14 +61,14 @@ class Stack(NamedTuple):
     logs: Path
     data: Path
 
-    def compose(self, *arguments: str, check: bool = True, **env: str) -> str:
+    def compose(self, *arguments: str, check: bool = True, env: dict[str, str] | None = None) -> str:
         """``docker compose`` on the project."""
-        return run("docker", "compose", "-p", self.project, *arguments, env=self.env | env, check=check)
+        return run("docker", "compose", "-p", self.project, *arguments, env=self.env | (env or {}), check=check)
 
     def up(self, *scales: str, **env: str) -> None:
         """Bring up, and wait until every container is healthy."""
         scaled = [argument for scale in scales for argument in ("--scale", scale)]
-        self.compose("up", "-d", "--wait", "--wait-timeout", "90", *scaled, **env)
+        self.compose("up", "-d", "--wait", "--wait-timeout", "90", *scaled, env=env)
 
     def containers(self, service: str) -> list[str]:
         """Ids of a service's containers."""

@@ -67,7 +67,7 @@ class BacktestService:
         Raises:
             InputError: CONFIG-001 a mode without a strategy, DATA-00x data that cannot feed it, LOG-003 a log that cannot
                 be written; nothing was started.
-            ComponentError: BUS-002, a service is not there.
+            ComponentError: BUS-002, a service is not there; LOG-002, the work queue is full.
         """
         config = prepared.merged.config
         await self._check_services(config.mode)
@@ -92,7 +92,7 @@ class BacktestService:
             submitted_at=self._clock.now(),
         )
         header = {subjects.HEADER_MSG_ID: f"{cid}.submit"}
-        await self._bus.publish_stream([subjects.StreamMessage(subjects.run_submit(cid), codec.encode(submit), header)])
+        await self._enqueue(subjects.StreamMessage(subjects.run_submit(cid), codec.encode(submit), header))
         await self._log.info(
             cid,
             submit.start,
@@ -103,6 +103,12 @@ class BacktestService:
             synthetic_data=coverage.synthetic,
         )
         return submit
+
+    async def _enqueue(self, message: subjects.StreamMessage) -> None:
+        try:
+            await self._bus.publish_stream([message])
+        except ExceptionGroup as group:  # of the task group that publishes: it holds the one error of the one message
+            raise group.exceptions[0] from group
 
     async def _check_services(self, mode: str) -> None:
         """The engine knows the mode, and the event-logger can write: better asked before than found out after."""

@@ -53,9 +53,9 @@ class Envelope:
 
         if _announced_length(headers) > MAX_BODY_BYTES:
             problem = problems.document(scope["path"], 413, _TOO_LARGE, "CONFIG-003")
-            answer = JSONResponse(
-                problem.model_dump(), 413, media_type=problems.MEDIA_TYPE, headers={"Connection": "close"}
-            )
+            # no "Connection: close": closing on a client that still sends would cost it this answer; uvicorn reads on
+            # and drops what comes
+            answer = JSONResponse(problem.model_dump(), 413, media_type=problems.MEDIA_TYPE)
             await answer(scope, receive, stamped)
             return
         await self._app(scope, _bounded(receive), stamped)
