@@ -32,7 +32,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         yield found
 
 
-def range_of(window: str) -> dict[str, str]:
+def range_of(window: str) -> dict[str, Any]:
     found = WINDOWS[window]
     return {"start": found["aave_and_oracle_from"][:10], "end": found["aave_and_oracle_to"][:10]}
 

@@ -17,6 +17,7 @@ from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, prepare
 from basis.models.messages import CoverageReply, CoverageRequest
 from basis.runtime import bus as subjects
+from basis.runtime import health
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
 from basis.runtime.nats_server import NatsServer
@@ -86,6 +87,15 @@ class Cluster:
             yield spy
         finally:
             await subscription.unsubscribe()
+
+    async def ready(self, patience_s: float = 60.0) -> None:
+        """Wait until every service process answers: a loaded machine starts five of them slowly."""
+        async with asyncio.timeout(patience_s):
+            for name in self.children:
+                while (answer := await health.ask(self.bus, name)) is None or not answer.get("ready"):
+                    code = self.children[name].poll()
+                    assert code is None, f"{name} ended with {code}: see {self.settings.logs_dir.parent / name}.log"
+                    await asyncio.sleep(0.1)
 
     def kill(self, name: str) -> None:
         """``kill -9`` of one service."""
@@ -176,6 +186,7 @@ async def process_cluster(folder: Path, data: Path, **fields: Any) -> AsyncItera
         try:
             for name in subjects.RUN_CRITICAL:
                 cluster.launch(name)
+            await cluster.ready()
             yield cluster
         finally:
             for child in cluster.children.values():

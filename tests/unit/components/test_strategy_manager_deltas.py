@@ -27,6 +27,11 @@ def params(operation: str, **fields: Any) -> OperationParams:
     return OperationParams(operation=OperationType(operation), **(defaults | fields))
 
 
+def changed(found: OperationParams, name: str, value: float) -> OperationParams:
+    fields: dict[str, Any] = {name: value}
+    return replace(found, **fields)
+
+
 def deltas(found: OperationParams) -> dict[str, float]:
     return MANAGER._calculate_expected_deltas(found)
 
@@ -134,7 +139,7 @@ def refused(found: OperationParams, about: str) -> None:
 @pytest.mark.parametrize("value", BAD_SHAPES)
 def test_operation_with_a_bad_price_index_or_rate_raises_strat_002(operation: str, name: str, value: float) -> None:
     found = next(found for found, _ in EXAMPLES.values() if found.operation == operation)
-    refused(replace(found, **{name: value}), name)
+    refused(changed(found, name, value), name)
 
 
 def test_supply_with_zero_index_raises_strat_002() -> None:
@@ -151,7 +156,7 @@ def test_amount_that_is_no_positive_number_raises_strat_002(example: str, value:
 @pytest.mark.parametrize("name", ["slippage", "fee_rate", "withdrawal_fee", "gas_fee"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_cost_that_is_negative_or_not_finite_raises_strat_002(example: str, name: str, value: float) -> None:
-    refused(replace(EXAMPLES[example][0], **{name: value}), name)
+    refused(changed(EXAMPLES[example][0], name, value), name)
 
 
 @pytest.mark.parametrize("operation", sorted(TRADES))

@@ -58,7 +58,7 @@ def test_correlation_id_that_is_not_32_hex_digits_raises(cid: str) -> None:
 @pytest.mark.parametrize("part", ["market", "balances"])
 @given(ticks=st.integers(1, 20), off=st.integers(-8, 8).filter(bool))
 def test_window_whose_column_has_another_length_raises(part: str, ticks: int, off: int) -> None:
-    columns = {"market": {}, "balances": {}} | {part: {"x": bytes(8 * ticks + off)}}
+    columns: dict[str, dict[str, bytes]] = {"market": {}, "balances": {}} | {part: {"x": bytes(8 * ticks + off)}}
     with pytest.raises(ValidationError, match="expected"):
         Window(first_tick=0, ticks=ticks, **columns)
 
