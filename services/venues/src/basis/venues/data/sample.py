@@ -85,15 +85,21 @@ def _write_all(folder: Path, seed: int, years: int) -> None:
     (folder / "README.md").write_text(_README.format(seed=seed, marker=MARKER), encoding="utf-8")
 
 
+_DECIMALS = 12
+
+
 def _write(path: Path, table: Table) -> None:
     # Imported here, not at the top: half a second that only a writer needs to pay.
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     moment = pa.timestamp("ms", tz="UTC")
-    # integers are times: every other column is float64
+    # integers are times: every other column is float64, cut to twelve decimals so that machines whose exp and log differ
+    # in the last bit write the same sample
     columns = {
-        name: pa.array(values, type=moment) if values.dtype == np.int64 else pa.array(values, type=pa.float64())
+        name: pa.array(values, type=moment)
+        if values.dtype == np.int64
+        else pa.array(np.round(values, _DECIMALS), type=pa.float64())
         for name, values in table.items()
     }
     path.parent.mkdir(exist_ok=True)
