@@ -9,8 +9,8 @@ import asyncio
 import logging
 import re
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 from faststream import AckPolicy
@@ -27,7 +27,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, NotFoundError
 from opentelemetry import trace
 from pydantic import BaseModel
 
@@ -185,7 +185,7 @@ _STREAMS = (
         subjects=[run_submit(ANY_RUN)],
         retention=RetentionPolicy.WORK_QUEUE,
         storage=StorageType.FILE,
-        max_bytes=256 * 1024**2,
+        max_bytes=64 * 1024**2,
         discard=DiscardPolicy.NEW,
         duplicate_window=DUPLICATE_WINDOW_S,
     ),
@@ -208,14 +208,15 @@ _STREAMS = (
 )
 _BUCKETS = (
     KeyValueConfig(bucket=KV_RUNS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
-    KeyValueConfig(bucket=KV_RESULTS, history=1, storage=StorageType.FILE, max_bytes=256 * 1024**2),
-    KeyValueConfig(bucket=KV_INTENTS, history=1, storage=StorageType.FILE, max_bytes=256 * 1024**2),
+    KeyValueConfig(bucket=KV_RESULTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
+    KeyValueConfig(bucket=KV_INTENTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
 )
 
 # ------------------------------------------------------------------------------------------------------- envelope
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
+S = TypeVar("S", StreamConfig, KeyValueConfig)
 
 
 class _Envelope(msgspec.Struct):
@@ -384,20 +385,23 @@ class Bus:
     async def _ensure_storage(self) -> None:
         js = self.jetstream
         try:
-            for stream in _STREAMS:
-                try:
-                    await js.stream_info(str(stream.name))
-                except NotFoundError:
-                    await _tolerate_race(js.add_stream(stream))
+            # buckets first: what is left of a small disk is for the events
             for bucket in _BUCKETS:
                 try:
                     await js.key_value(bucket.bucket)
                 except (BucketNotFoundError, NotFoundError):
-                    await _tolerate_race(js.create_key_value(bucket))
+                    await _create(js.create_key_value, bucket)
+            for stream in _STREAMS:
+                try:
+                    await js.stream_info(str(stream.name))
+                except NotFoundError:
+                    await _create(js.add_stream, stream)
         except (NatsError, TimeoutError) as error:
             url = host_of(self._settings.nats_url)
             raise ComponentError(
-                "BUS-001", f"the NATS server at {url} has no JetStream: start it with -js ({error})", "bus"
+                "BUS-001",
+                f"the NATS server at {url} has no JetStream (start it with -js), or no room for it: {error}",
+                "bus",
             ) from error
 
     async def bucket(self, name: str) -> KeyValue:
@@ -523,11 +527,14 @@ class Bus:
             ComponentError: LOG-002, the stream refused or stayed silent beyond the patience.
         """
         trace_headers = telemetry.inject({})
-        async with asyncio.TaskGroup() as group:
-            for message in messages:
-                await self._publishing.acquire()
-                task = group.create_task(self._publish_one(message, trace_headers))
-                task.add_done_callback(lambda _: self._publishing.release())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for message in messages:
+                    await self._publishing.acquire()
+                    task = group.create_task(self._publish_one(message, trace_headers))
+                    task.add_done_callback(lambda _: self._publishing.release())
+        except* ComponentError as failed:
+            raise failed.exceptions[0] from failed  # one message that cannot be published says it for all
 
     async def _publish_one(self, message: StreamMessage, trace_headers: dict[str, str]) -> None:
         assert HEADER_MSG_ID in message.headers, "a stream message may be repeated: it needs its id"
@@ -553,10 +560,26 @@ class Bus:
                 return
 
 
-async def _tolerate_race(creation: Awaitable[Any]) -> None:
-    """Two services may create the same stream at once: the second one's error is no error."""
-    try:
-        await creation
-    except BadRequestError as error:
-        if "already in use" not in str(error):
-            raise
+_NO_ROOM = 10047
+"""JetStream's error code for a reservation beyond what the disk has."""
+_LEAST_BYTES = 16 * 1024**2
+
+
+async def _create(create: Callable[[S], Awaitable[object]], config: S) -> None:
+    """Make a stream or bucket; a small disk gets a smaller reservation.
+
+    Two services may create the same one at once: the second one's error is no error.
+    """
+    while True:
+        try:
+            await create(config)
+        except BadRequestError as error:
+            if "already in use" not in str(error):
+                raise
+            return
+        except APIError as error:
+            if error.err_code != _NO_ROOM or (config.max_bytes or 0) < 2 * _LEAST_BYTES:
+                raise
+            config = replace(config, max_bytes=(config.max_bytes or 0) // 2)
+        else:
+            return
