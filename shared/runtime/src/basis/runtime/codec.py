@@ -46,7 +46,7 @@ def decode(payload: bytes, model: type[M]) -> M:
     """
     try:
         return model.model_validate(_decoder.decode(payload))
-    except (msgspec.DecodeError, ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ValidationError) as error:
         raise ComponentError("BUS-003", f"{model.__name__}: {error}", "bus") from error
 
 

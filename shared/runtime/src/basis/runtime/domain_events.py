@@ -88,7 +88,8 @@ class DomainEventLogger:
         shape: dict[str, Any] = {"order": Each(orders), "timestamp": Each(stamps), **fields}
         template, tokens = column_lines.compile_template(shape, len(orders), event_type)
         head = self._head.replace(b"%", b"%%") + template[1:]
-        lines = [head % row for row in zip(*tokens, strict=True)]
+        rows = zip(*tokens, strict=True) if tokens else ((),)  # a single tick may hold nothing that varies
+        lines = [head % row for row in rows]
         _validate(event_type, lines[0])
         self._lines.setdefault(event_type, []).extend(lines)
 
