@@ -598,3 +598,22 @@ async def test_the_gateway_stops_when_told_although_a_stream_is_open(settings: S
                 await asyncio.sleep(0.02)
             else:
                 pytest.fail("not cancelled")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Bus.ping() passes while nats-py reconnects: its flush() then makes no round trip"
+)
+async def test_the_health_file_grows_old_while_nats_is_away(
+    settings: Settings, nats: NatsServer, tmp_path: Path
+) -> None:
+    beat = tmp_path / "health"
+    async with gateway.running(settings.model_copy(update={"health_file": beat})):
+        await asyncio.sleep(0.5)
+        assert beat.exists()
+        nats.kill()
+        await asyncio.sleep(3)  # a beat that was under way
+        seen = beat.stat().st_mtime_ns
+        await asyncio.sleep(5)
+        stale = beat.stat().st_mtime_ns == seen
+        nats.start()
+    assert stale
