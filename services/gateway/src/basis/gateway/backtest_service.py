@@ -92,7 +92,7 @@ class BacktestService:
             submitted_at=self._clock.now(),
         )
         header = {subjects.HEADER_MSG_ID: f"{cid}.submit"}
-        await self._enqueue(subjects.StreamMessage(subjects.run_submit(cid), codec.encode(submit), header))
+        await self._bus.publish_stream([subjects.StreamMessage(subjects.run_submit(cid), codec.encode(submit), header)])
         await self._log.info(
             cid,
             submit.start,
@@ -103,12 +103,6 @@ class BacktestService:
             synthetic_data=coverage.synthetic,
         )
         return submit
-
-    async def _enqueue(self, message: subjects.StreamMessage) -> None:
-        try:
-            await self._bus.publish_stream([message])
-        except ExceptionGroup as group:  # of the task group that publishes: it holds the one error of the one message
-            raise group.exceptions[0] from group
 
     async def _check_services(self, mode: str) -> None:
         """The engine knows the mode, and the event-logger can write: better asked before than found out after."""
