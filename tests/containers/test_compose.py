@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -127,22 +126,10 @@ def base_image() -> str:
 
 
 @pytest.fixture(scope="module")
-def image(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    loads = "import ctypes; [ctypes.CDLL(name) for name in ('librt.so.1', 'libdl.so.2', 'libpthread.so.0')]"
-    if not works("docker", "run", "--rm", base_image, "python", "-c", loads):
-        base_image = with_whole_glibc(base_image, tmp_path_factory.mktemp("base"))
-    run("docker", "build", "-q", "--build-arg", f"PYTHON_IMAGE={base_image}", "-t", IMAGE, str(ROOT))
+def image(base_image: str) -> str:
+    usable = run("bash", "deploy/python-image.sh", base_image).strip()
+    run("docker", "build", "-q", "--build-arg", f"PYTHON_IMAGE={usable}", "-t", IMAGE, str(ROOT))
     return IMAGE
-
-
-def with_whole_glibc(base_image: str, folder: Path) -> str:
-    """A stand-in base image, made from a machine's own Python, may lack glibc's stub libraries; wheels link to them."""
-    for name in ("librt.so.1", "libdl.so.2", "libpthread.so.0"):
-        shutil.copyfile(f"/lib/x86_64-linux-gnu/{name}", folder / name)
-    (folder / "Dockerfile").write_text(f"FROM {base_image}\nCOPY *.so.* /usr/lib/x86_64-linux-gnu/\n")
-    tag = f"basis-test/{base_image}"
-    run("docker", "build", "-q", "-t", tag, str(folder))
-    return tag
 
 
 def free_ports(count: int) -> list[str]:

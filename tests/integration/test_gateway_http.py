@@ -600,9 +600,6 @@ async def test_the_gateway_stops_when_told_although_a_stream_is_open(settings: S
                 pytest.fail("not cancelled")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Bus.ping() passes while nats-py reconnects: its flush() then makes no round trip"
-)
 async def test_the_health_file_grows_old_while_nats_is_away(
     settings: Settings, nats: NatsServer, tmp_path: Path
 ) -> None:

@@ -379,7 +379,13 @@ class Bus:
         return self.client.jetstream(timeout=PUBLISH_TIMEOUT_S, domain=None)
 
     async def ping(self) -> None:
-        """A round trip to the server; raises where there is none."""
+        """A round trip to the server.
+
+        Raises:
+            nats.errors.Error: there is none (nats-py's flush alone is content with a client that is reconnecting).
+        """
+        if not self.is_connected:
+            raise ConnectionClosedError
         await self.client.flush(timeout=2)
 
     async def _ensure_storage(self) -> None:

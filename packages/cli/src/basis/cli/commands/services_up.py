@@ -48,7 +48,7 @@ async def _until_told(children: deployment.Children, settings: Settings) -> None
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     print(
-        f"six services on {settings.nats_url}; HTTP on http://{settings.gateway_host}:{settings.gateway_port}/docs; Ctrl-C ends",
+        f"six services on {settings.nats_url}; HTTP on http://{settings.gateway_host}:{settings.gateway_port}/api/v1/docs; Ctrl-C ends",
         file=sys.stderr,
     )
     watching = asyncio.create_task(children.watch())
