@@ -279,6 +279,17 @@ def test_positions_with_settlements_do_not_depend_on_where_windows_are_cut(
         assert state.positions == whole.state_at(done - 1).positions
 
 
+def test_ratios_exist_only_at_the_ticks_that_have_debt_and_collateral() -> None:
+    config = CONFIGS["USDT"]
+    market = columns(market_row(config), 3)
+    seized = Settlement(tick=1, venue="aave_v3", kind="liquidation", deltas={DEBT: -0.5, A_USDT: -1e4})
+    # what is seized is not explained by any cause: a state large enough keeps the gap within tolerance
+    start = state_of(config, {A_USDT: 1e4, DEBT: 0.5, USDT: 1e11}, market)
+    rows = parsed(assess(compile_plan(config), start, market, 0, 3, [seized]), config, 3)["risk_assessments"]
+    assert [row["health_factor"] is None for row in rows] == [False, True, True]
+    assert [row["ltv_ratio"] is None for row in rows] == [False, True, True]
+
+
 def test_settlement_on_a_key_that_the_mode_does_not_hold_raises_pos_002() -> None:
     config = CONFIGS["USDT"]
     market = columns(market_row(config))
