@@ -1,7 +1,7 @@
 """Write the generated part of the reference: JSON schemas, error codes, events.
 
-    python tools/generate_reference.py            write docs/reference/
-    python tools/generate_reference.py --check    exit 1 where what is there is not what the code says
+python tools/generate_reference.py            write docs/reference/
+python tools/generate_reference.py --check    exit 1 where what is there is not what the code says
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,7 @@ def _vocabularies() -> list[str]:
     operations = importlib.import_module("basis.models.operations")
     parts = ["", "## Vocabularies"]
     for _, found in inspect.getmembers(operations, inspect.isclass):
-        if found.__module__ == operations.__name__:
+        if issubclass(found, StrEnum) and found.__module__ == operations.__name__:
             values = ", ".join(f"`{value}`" for value in found)
             parts += ["", f"**{found.__name__}**: {_markdown(found.__doc__ or '')} {values}"]
     return parts

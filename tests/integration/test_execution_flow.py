@@ -144,7 +144,11 @@ async def test_wrong_expectation_is_found_and_stops_the_run_with_exec_004(cluste
     assert attempts[0]["mismatches"][0]["kind"] == "delta"
     assert len(spy.events("execution_deltas")) == 1, "a retry re-queries, it never applies again"
     (loop,) = spy.events("tight_loop_executions")
-    assert (loop["system_failure_triggered"], loop["reconciliation_success"], loop["retry_attempts"]) == (True, False, 3)
+    assert (loop["system_failure_triggered"], loop["reconciliation_success"], loop["retry_attempts"]) == (
+        True,
+        False,
+        3,
+    )
     assert "CRITICAL" in {line["level"] for line in spy.logs("execution_manager")}
 
 

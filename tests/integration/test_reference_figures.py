@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("BASIS_DATA", REPO / ".." / "shared" / "market-data")).resolve()
 REFERENCE = DATA / "reference.json"
-pytestmark = pytest.mark.skipif(not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA")
+pytestmark = pytest.mark.skipif(
+    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
+)
 WINDOWS: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))["windows"] if REFERENCE.is_file() else {}
 CASES = [("pure_lending_usdt", "usdt", 100_000.0), ("pure_lending_eth", "weth", 100.0)]
 

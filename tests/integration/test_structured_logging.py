@@ -58,7 +58,9 @@ async def test_story_of_a_run_is_in_the_logs(tmp_path: Path) -> None:
     assert strategy == ["run of pure_lending_usdt starts", "1 of 1 orders confirmed", "run completed after 25 ticks"]
     (executed,) = log_lines(outcome, "execution_manager")
     assert "supply" in executed["message"]
-    assert executed["operation_id"] in {log["operation_ids"][0] for log in log_lines(outcome, "position_update_handler")[1:]}
+    assert executed["operation_id"] in {
+        log["operation_ids"][0] for log in log_lines(outcome, "position_update_handler")[1:]
+    }
 
 
 async def test_refused_order_is_logged_with_its_code_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ async def test_run_that_fails_leaves_code_and_stack_trace_in_the_log(tmp_path: P
     assert "changed since the run was accepted" in error["message"]
 
 
-TRACED = '''
+TRACED = """
 import asyncio, json, sys
 from pathlib import Path
 from opentelemetry import trace
@@ -147,7 +149,7 @@ async def main(folder: Path) -> None:
     print(json.dumps({"status": outcome.status.status, "root": root, "spans": spans}))
 
 asyncio.run(main(Path(sys.argv[1])))
-'''
+"""
 
 
 def test_one_trace_follows_one_run_through_all_services(tmp_path: Path) -> None:

@@ -177,7 +177,9 @@ def configuration() -> Iterator[str]:
             continue
         used |= {Path(source) for source in merged.sources.values() if source.endswith(".yaml")}
         yield from (f"{name}: no feed for {feed.column}" for feed in merged.config.feeds() if not feed.series)
-        yield from (f"{name}: {feed.column} is no known column" for feed in merged.config.feeds() if unknown(feed.column))
+        yield from (
+            f"{name}: {feed.column} is no known column" for feed in merged.config.feeds() if unknown(feed.column)
+        )
     for file in sorted(configs.rglob("*.yaml")):
         if file.parent.name in VALIDATORS and file not in used:  # e.g. a venue that a mode may name in place of another
             try:
@@ -284,7 +286,9 @@ def table(verdicts: list[Verdict]) -> str:
     lines = [f"quality gates, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"]
     for verdict in verdicts:
         word = "FAIL" if verdict.problems else "pass"
-        lines.append(f"  {verdict.gate:<{width}}  {word}  {verdict.seconds:6.1f} s  {inspect.getdoc(GATES[verdict.gate])}")
+        lines.append(
+            f"  {verdict.gate:<{width}}  {word}  {verdict.seconds:6.1f} s  {inspect.getdoc(GATES[verdict.gate])}"
+        )
         lines += [f"      - {problem}" for problem in verdict.problems]
     return "\n".join(lines)
 
@@ -302,7 +306,9 @@ def main(arguments: list[str] | None = None) -> int:
     unknown_names = sorted(set(given.gates) - set(GATES))
     names = list(GATES) if given.all else given.gates
     if unknown_names or not names:
-        print(f"unknown gate {unknown_names}" if unknown_names else "name a gate, or --all; see --list", file=sys.stderr)
+        print(
+            f"unknown gate {unknown_names}" if unknown_names else "name a gate, or --all; see --list", file=sys.stderr
+        )
         return 2
     os.chdir(REPO)
     verdicts = [judge(name) for name in names]

@@ -15,5 +15,7 @@ def undocumented(model: type[BaseModel]) -> list[str]:
     documented: set[str] = set()
     for base in model.__mro__:
         if base.__module__.startswith("basis."):
-            documented |= {name for name, text in extract_docstrings_from_cls(base, use_inspect=True).items() if text.strip()}
+            documented |= {
+                name for name, text in extract_docstrings_from_cls(base, use_inspect=True).items() if text.strip()
+            }
     return [f"{model.__name__}.{name}" for name in model.model_fields if name not in documented]

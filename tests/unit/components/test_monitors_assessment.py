@@ -130,6 +130,15 @@ def test_risk_level_by_health_factor(factor: float, level: str, warned: int, bre
     assert (len(risk["warnings"]), len(risk["breaches"])) == (warned, breached)
 
 
+@given(dust=bst.floats(0.0, 1e-17))
+def test_debt_that_is_rounding_is_no_debt(dust: float) -> None:
+    config = CONFIGS["USDT"]
+    market = columns(market_row(config))
+    start = state_of(config, {A_USDT: 1e9, DEBT: dust}, market)
+    (risk,) = parsed(assess(compile_plan(config), start, market, 0, 1), config)["risk_assessments"]
+    assert (risk["health_factor"], risk["risk_level"]) == (None, "low")
+
+
 def test_debt_without_collateral_is_critical() -> None:
     config = CONFIGS["USDT"]
     market = columns(market_row(config))
@@ -195,7 +204,9 @@ def test_no_figure_and_no_line_depends_on_where_windows_are_cut(
     done = 0
     pieces: dict[str, list[bytes]] = {}
     for length in data.draw(bst.cuts(ticks)):
-        part = assess(plan, state, {name: column[done : done + length] for name, column in market.items()}, done, length)
+        part = assess(
+            plan, state, {name: column[done : done + length] for name, column in market.items()}, done, length
+        )
         for kind, found in lines(part, config, length).items():
             pieces.setdefault(kind, []).extend(found)
         for name, column in part.columns().items():
@@ -390,4 +401,3 @@ def test_events_are_one_a_tick_in_order_and_within_the_committed_ticks() -> None
         assert [row["timestamp"][11:13] for row in rows] == ["00", "01", "02"]
     story = sorted((row["order"], kind) for kind, rows in found.items() for row in rows)
     assert [kind for _, kind in story[:4]] == ["positions", "exposures", "risk_assessments", "pnl_calculations"]
-

@@ -183,9 +183,7 @@ def test_gas_in_ether_is_booked_at_the_price_of_the_tick() -> None:
 
 
 def test_fee_and_slippage_of_a_trade_are_booked_apart() -> None:
-    wanted = order(
-        operation="spot_trade", venue="binance", pair="BTCUSDT", side="buy", amount=1.0, expected_deltas={}
-    )
+    wanted = order(operation="spot_trade", venue="binance", pair="BTCUSDT", side="buy", amount=1.0, expected_deltas={})
     # 1 BTC of 60,000: 100 lost to slippage, 60 of fee
     done = confirmed({BTC: 1.0, BINANCE: -60_160.0}, fee_amount=60.0, fee_currency="USDT")
     state = booked(wanted, done)

@@ -147,7 +147,9 @@ def test_window_stops_at_the_first_tick_with_orders() -> None:
 
 
 @given(data=st.data(), ticks=st.integers(1, 24), seed=st.integers(0, 2**32 - 1), held=st.booleans())
-def test_decisions_do_not_depend_on_where_windows_are_cut(data: st.DataObject, ticks: int, seed: int, held: bool) -> None:
+def test_decisions_do_not_depend_on_where_windows_are_cut(
+    data: st.DataObject, ticks: int, seed: int, held: bool
+) -> None:
     config = mode_config(overrides={"strategy.position_deviation_threshold": 0.005})
     market = bst.walk(market_row(config), ticks, seed, scale=0.05)
     equity = (1000.0 * market["price_usd:ETH"] / market["price_usd:ETH"][0]).tolist()
@@ -167,8 +169,14 @@ def test_decisions_do_not_depend_on_where_windows_are_cut(data: st.DataObject, t
     assert state == whole.state
 
 
-@given(balance=bst.floats(0, 1e12), reserve=bst.floats(0, 1e12), decimals=st.sampled_from(sorted(set(TOKEN_DECIMALS.values()))))
-def test_spendable_leaves_the_reserve_and_less_than_two_units_more(balance: float, reserve: float, decimals: int) -> None:
+@given(
+    balance=bst.floats(0, 1e12),
+    reserve=bst.floats(0, 1e12),
+    decimals=st.sampled_from(sorted(set(TOKEN_DECIMALS.values()))),
+)
+def test_spendable_leaves_the_reserve_and_less_than_two_units_more(
+    balance: float, reserve: float, decimals: int
+) -> None:
     amount = spendable(balance, reserve, decimals)
     assert amount >= 0.0
     if amount > 0.0:

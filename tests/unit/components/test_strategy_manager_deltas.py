@@ -84,7 +84,9 @@ EXAMPLES: dict[str, tuple[OperationParams, dict[str, float]]] = {
     ),
     # 100 weETH at 1.04 ETH for WETH at 1 with 10 bps: 103.896
     "swap": (
-        params("swap", venue="uniswap", token="weETH", target_token="WETH", price=1.04, target_price=1.0, slippage=0.001),
+        params(
+            "swap", venue="uniswap", token="weETH", target_token="WETH", price=1.04, target_price=1.0, slippage=0.001
+        ),
         {"etherfi:LST:weETH": -100.0, ETH: 103.896},
     ),
     "flash_borrow": (
@@ -180,11 +182,19 @@ def test_delta_that_overflows_raises_strat_002() -> None:
 # ------------------------------------------------------------------------------------------------------- properties
 
 
-@given(q=bst.amounts(), price=bst.prices(), slip=bst.floats(0, 0.5), fee=bst.floats(0, 0.1), side=st.sampled_from(OrderSide))
+@given(
+    q=bst.amounts(),
+    price=bst.prices(),
+    slip=bst.floats(0, 0.5),
+    fee=bst.floats(0, 0.1),
+    side=st.sampled_from(OrderSide),
+)
 def test_spot_trade_conserves_value_up_to_slippage_and_fee(
     q: float, price: float, slip: float, fee: float, side: OrderSide
 ) -> None:
-    found = deltas(params("spot_trade", **(SPOT | {"amount": q, "price": price}), side=side, slippage=slip, fee_rate=fee))
+    found = deltas(
+        params("spot_trade", **(SPOT | {"amount": q, "price": price}), side=side, slippage=slip, fee_rate=fee)
+    )
     paid = q * price * (1 + slip if side is BUY else 1 - slip)
     value = found["binance:BaseToken:BTC"] * price + found["binance:BaseToken:USDT"]
     assert value == pytest.approx(-(q * price * slip + paid * fee), rel=1e-9, abs=1e-9 * q * price)
@@ -210,7 +220,9 @@ def test_aave_operation_conserves_value_up_to_gas(
 ) -> None:
     found = deltas(params(operation, token=token, amount=amount, index=index, gas_fee=gas, gas_token="BTC"))
     assert found.pop("wallet:BaseToken:BTC", 0.0) == -gas
-    (scaled_key, scaled), (_, plain) = sorted(found.items(), key=lambda item: "Token:a" not in item[0] and "debt" not in item[0])
+    (scaled_key, scaled), (_, plain) = sorted(
+        found.items(), key=lambda item: "Token:a" not in item[0] and "debt" not in item[0]
+    )
     sign = -1.0 if "debtToken" in scaled_key else 1.0
     assert sign * scaled * index + plain == pytest.approx(0.0, abs=1e-9 * amount)
 
@@ -226,7 +238,9 @@ def test_stake_then_unstake_gives_the_ether_back(amount: float, rate: float, tok
 @given(amount=bst.amounts(), price=bst.prices(), target=bst.prices(), cost=bst.floats(0, 1))
 def test_swap_loses_its_cost_and_nothing_else(amount: float, price: float, target: float, cost: float) -> None:
     found = deltas(
-        params("swap", token="USDT", target_token="WETH", amount=amount, price=price, target_price=target, slippage=cost)
+        params(
+            "swap", token="USDT", target_token="WETH", amount=amount, price=price, target_price=target, slippage=cost
+        )
     )
     assert found[USDT] == -amount
     assert found[ETH] * target == pytest.approx(amount * price * (1 - cost), rel=1e-9)

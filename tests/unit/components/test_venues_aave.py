@@ -52,7 +52,9 @@ def aave(operation: str, amount: float, token: str = "USDT", number: int = 0) ->
     )
 
 
-def run(found: Any, ledger: Mapping[str, float], config: RunConfig = CONFIG, market: Mapping[str, float] = MARKET) -> Executed:
+def run(
+    found: Any, ledger: Mapping[str, float], config: RunConfig = CONFIG, market: Mapping[str, float] = MARKET
+) -> Executed:
     return execute([found], ledger, market, config, VenueInterfaceFactory().simulated(config), START)
 
 
@@ -217,7 +219,9 @@ def test_supply_beyond_the_cap_is_refused_and_names_it() -> None:
     assert (answer.error_code, "supply cap" in str(answer.error_message)) == ("VEN-009", True)
 
 
-@pytest.mark.parametrize(("change", "about"), [({"borrow_cap": 0.4}, "borrow cap"), ({"borrowing_enabled": False}, "off")])
+@pytest.mark.parametrize(
+    ("change", "about"), [({"borrow_cap": 0.4}, "borrow cap"), ({"borrowing_enabled": False}, "off")]
+)
 def test_borrow_that_the_reserve_does_not_lend_is_refused(change: dict[str, Any], about: str) -> None:
     raw = CONFIG.model_dump(mode="json")["venues"]["aave_v3"]["reserves"]
     raw["WETH"] |= change

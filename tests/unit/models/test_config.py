@@ -32,7 +32,11 @@ def test_minimal_mode_takes_the_common_defaults_of_behaviour_section_3() -> None
     assert found.strategy.position_deviation_threshold == 0.02
     manager = found.execution_manager
     assert manager.max_retry_attempts == 3
-    assert (manager.execution_timeout_s, manager.reconciliation_timeout_s, manager.tight_loop_timeout_s) == (30, 10, 120)
+    assert (manager.execution_timeout_s, manager.reconciliation_timeout_s, manager.tight_loop_timeout_s) == (
+        30,
+        10,
+        120,
+    )
     assert manager.retry_backoff_s == (1, 2, 4)
 
 

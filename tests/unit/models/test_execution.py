@@ -156,7 +156,9 @@ class TestOrder:
         assert {str(intent) for intent in StrategyIntent} == set(names.split())
 
     def test_the_twelve_operations_of_behaviour_section_2(self) -> None:
-        names = "spot_trade perp_trade supply borrow repay withdraw stake unstake swap transfer flash_borrow flash_repay"
+        names = (
+            "spot_trade perp_trade supply borrow repay withdraw stake unstake swap transfer flash_borrow flash_repay"
+        )
         assert {str(found) for found in OperationType} == set(names.split())
 
     @pytest.mark.parametrize("tolerance", [-0.01, 1.01])

@@ -54,7 +54,9 @@ def test_split_accepts_the_form_and_nothing_else(text: str) -> None:
         assert text.count(":") == 2
 
 
-@pytest.mark.parametrize("key", ["wallet:BaseToken:USDT\n", "wallet:BaseToken:", ":BaseToken:X", "wallet:basetoken:USDT"])
+@pytest.mark.parametrize(
+    "key", ["wallet:BaseToken:USDT\n", "wallet:BaseToken:", ":BaseToken:X", "wallet:basetoken:USDT"]
+)
 def test_near_misses_raise(key: str) -> None:
     with pytest.raises(ValueError, match="venue:type:symbol"):
         split_key(key)

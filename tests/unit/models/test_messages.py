@@ -49,7 +49,9 @@ def test_capital_that_is_no_positive_number_raises(capital: float) -> None:
         submit(initial_capital=capital)
 
 
-@pytest.mark.parametrize("cid", ["", "x" * 32, "0" * 31, "0" * 33, "A" * 32, "../" + "0" * 29, "0" * 31 + "*", "0" * 32 + "\n"])
+@pytest.mark.parametrize(
+    "cid", ["", "x" * 32, "0" * 31, "0" * 33, "A" * 32, "../" + "0" * 29, "0" * 31 + "*", "0" * 32 + "\n"]
+)
 def test_correlation_id_that_is_not_32_hex_digits_raises(cid: str) -> None:
     with pytest.raises(ValidationError, match="correlation_id"):
         submit(correlation_id=cid)

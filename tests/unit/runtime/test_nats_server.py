@@ -78,7 +78,9 @@ def test_store_that_cannot_be_written_raises(tmp_path: Path) -> None:
         NatsServer(file / "store").launch()
 
 
-def test_server_that_ends_at_once_raises_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_ends_at_once_raises_with_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "nats-server"
     fake.write_text("#!/bin/sh\necho port is taken >&2\nexit 1\n")
     fake.chmod(0o755)

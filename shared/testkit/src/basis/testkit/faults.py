@@ -46,8 +46,6 @@ class Fate(Enum):
     """It, and all behind it on its connection, arrives after ``delay_s``."""
 
 
-
-
 class FaultyBus:
     """Listens on a loopback port of its own while the context is open.
 

@@ -143,9 +143,7 @@ def handshakes(draw: DrawFn, operation_id: str = "op") -> ExecutionHandshake:
 @st.composite
 def ledgers(draw: DrawFn, keys: Iterable[str] = KEYS, high: float = 1e6) -> dict[str, float]:
     """Balances of the given keys: zero or above, perps of either sign."""
-    return {
-        key: draw(floats(-high if INSTRUMENTS[key].type is InstrumentType.PERP else 0.0, high)) for key in keys
-    }
+    return {key: draw(floats(-high if INSTRUMENTS[key].type is InstrumentType.PERP else 0.0, high)) for key in keys}
 
 
 @st.composite

@@ -30,6 +30,8 @@ HF_BREACH = 1.1
 """Health factor that breaches."""
 LTV_BREACH = 0.95
 """Debt over the liquidation limit that breaches."""
+DUST_USD = 1e-12
+"""Value that is rounding, not debt or collateral: a ratio over it would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _named_columns(risk: Risk, ticks: int) -> tuple[Each | tuple[()], Each | tup
 
 def _ratio(above: Floats, below: Floats) -> Floats | Each | None:
     """A ratio that does not exist where there is nothing below."""
-    exists = below > 0.0
+    exists = below > DUST_USD
     if not exists.any():
         return None
     ratio = above / np.where(exists, below, 1.0)
@@ -105,7 +107,7 @@ def _ratio(above: Floats, below: Floats) -> Floats | Each | None:
 
 
 def _codes(collateral: Floats, debt: Floats, threshold: Floats) -> NDArray[np.uint8]:
-    owes = debt > 0.0
+    owes = debt > DUST_USD
     factor = np.where(owes, threshold / np.where(owes, debt, 1.0), np.inf)
     near = owes & (debt > LTV_BREACH * threshold)
     code = np.zeros(len(debt), dtype=np.uint8)
