@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+from nats.errors import Error as NatsError
 
 from basis.models.config import RunConfig
 from basis.models.errors import ComponentError
@@ -46,7 +47,7 @@ from basis.strategy.core import run_state
 from basis.strategy.core.decisions import Decided, decide_window
 from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
 from basis.strategy.core.view import TickView
-from basis.strategy.run_record import RunRecordStore
+from basis.strategy.run_record import RunRecordStore, TakenOverError
 from basis.strategy.sealing import PATIENCE_S, wait_for_seal
 from basis.strategy.strategies import make_strategy
 
@@ -112,7 +113,8 @@ class EventDrivenStrategyEngine:
         """Run to the end; None where another engine has ended the run already.
 
         Raises:
-            ComponentError: ENGINE-002 where another engine took over; BUS-001, LOG-002 where the end cannot be recorded.
+            TakenOverError: another engine took over.
+            ComponentError, NatsError: the end cannot be recorded; the run is left to another engine.
         """
         self._store = RunRecordStore(await self._bus.bucket(subjects.KV_RUNS), self._cid)
         record = await self._store.load()
@@ -132,10 +134,13 @@ class EventDrivenStrategyEngine:
             await self._announce(run, state)
             begin = self._clock.monotonic()
             state = await self._loop(run, state)
+        except (TakenOverError, NatsError, OSError):
+            raise  # not this run's fault: it goes on from its checkpoint, here or elsewhere
         except ComponentError as error:
-            if error.error_code == "ENGINE-002" and "another engine" in error.message:
-                raise
             failure, trace = error, traceback.format_exc()
+        except Exception as error:  # noqa: BLE001 - a fault of our own ends the run; tried again it would only recur
+            failure = ComponentError("ENGINE-002", f"{type(error).__name__}: {error}", "engine")
+            trace = traceback.format_exc()
         return await self._finish(run, failure, trace, begin)
 
     def _run_ref(self, pid: int) -> RunRef:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
 
 
+class TakenOverError(ComponentError):
+    """Another engine writes this run's record: this one must stop at once and leave everything as it is."""
+
+
 class RunRecordStore:
     """Reads and writes the record of one run.
 
@@ -39,10 +43,10 @@ class RunRecordStore:
         """Replace the record that was last seen.
 
         Raises:
-            ComponentError: ENGINE-002, another engine wrote it meanwhile: this one must stop.
+            TakenOverError: ENGINE-002, another engine wrote it meanwhile.
         """
         payload = record.model_dump_json().encode()
         try:
             self._revision = await self._bucket.update(self._key, payload, last=self._revision)
         except KeyWrongLastSequenceError as error:
-            raise ComponentError("ENGINE-002", f"another engine runs {self._key}: this one stops", "engine") from error
+            raise TakenOverError("ENGINE-002", f"another engine runs {self._key}: this one stops", "engine") from error

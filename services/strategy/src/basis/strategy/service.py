@@ -49,7 +49,7 @@ class StrategyService:
         try:
             await engine.run()
             await task.done()
-        except ComponentError:
+        except (ComponentError, NatsError, OSError):
             # not acknowledged: the work queue gives the run to an engine that can record how it ends
             _log.exception("run %s is left to another engine", submit.correlation_id)
         finally:
