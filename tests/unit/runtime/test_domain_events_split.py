@@ -105,7 +105,7 @@ def test_columns_give_the_same_lines_as_one_call_a_tick(
     one_by_one, together = logger(), logger()
     for order, value, source in zip(orders, values, sources, strict=True):
         log(one_by_one, order, source, value)
-    together.log_columns(
+    together.write_columns(
         "positions",
         list(orders) if as_list else orders,
         [STAMP] * ticks,
@@ -124,17 +124,17 @@ def test_column_with_nan_raises_log_001_and_names_its_path(value: float) -> None
     fields = {"positions": {KEY: np.array([1.0, value])}, "total_value_usd": np.array([1.0, 1.0])}
     fields |= {"position_type": "portfolio", "trigger_source": "tick"}
     with pytest.raises(ComponentError, match=KEY) as caught:
-        logger().log_columns("positions", range(2), [STAMP] * 2, fields)
+        logger().write_columns("positions", range(2), [STAMP] * 2, fields)
     assert caught.value.error_code == "LOG-001"
 
 
 def test_constant_that_is_nan_raises_log_001() -> None:
     fields = {"positions": {}, "total_value_usd": math.nan, "position_type": "p", "trigger_source": "t"}
     with pytest.raises(ComponentError, match="total_value_usd"):
-        logger().log_columns("positions", range(1), [STAMP], fields)
+        logger().write_columns("positions", range(1), [STAMP], fields)
 
 
 def test_no_ticks_give_no_lines() -> None:
     target = logger()
-    target.log_columns("positions", range(0), [], {})
+    target.write_columns("positions", range(0), [], {})
     assert target.drain() == []

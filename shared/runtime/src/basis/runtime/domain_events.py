@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from datetime import UTC
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
 from basis.runtime import bus, column_lines
 from basis.runtime.column_lines import Each
-from basis.runtime.timeline import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,9 @@ class DomainEventLogger:
     """
 
     def __init__(self, correlation_id: str, pid: int, now: datetime) -> None:
-        head = {"correlation_id": correlation_id, "pid": pid, "real_utc_time": iso(now)}
+        # microseconds even where they are 0: the length of lines decides where messages are cut, and must not vary
+        stamp = now.astimezone(UTC).isoformat(timespec="microseconds")
+        head = {"correlation_id": correlation_id, "pid": pid, "real_utc_time": stamp}
         self._head = orjson.dumps(head)[:-1] + b","
         self._correlation_id = correlation_id
         self._lines: dict[str, list[bytes]] = {}
@@ -68,7 +70,7 @@ class DomainEventLogger:
             _validate(event_type, line)
         lines.append(line)
 
-    def log_columns(
+    def write_columns(
         self, event_type: str, orders: Sequence[int], stamps: Sequence[str], fields: Mapping[str, Any]
     ) -> None:
         """Log one event a tick from columns: the same lines as one ``log_*`` call a tick, at a tenth of the cost.

@@ -57,7 +57,7 @@ class ExposureMonitor:
         total = window.total_value_usd
         worth = total != 0.0
         share = np.where(worth, total, 1.0)
-        logger.log_columns(
+        logger.write_columns(
             "exposures",
             orders,
             stamps,

@@ -83,7 +83,7 @@ class PnLMonitor:
     def emit(pnl: PnL, orders: Sequence[int], stamps: Sequence[str], logger: DomainEventLogger) -> None:
         """Log one PnLCalculation for each order key."""
         realized = _sum_of(pnl.attribution, REALIZED)
-        logger.log_columns(
+        logger.write_columns(
             "pnl_calculations",
             orders,
             stamps,

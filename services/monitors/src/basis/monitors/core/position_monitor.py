@@ -172,7 +172,7 @@ class PositionMonitor:
         logger: DomainEventLogger,
     ) -> None:
         """Log one PositionSnapshot for each order key."""
-        logger.log_columns(
+        logger.write_columns(
             "positions",
             orders,
             stamps,

@@ -69,7 +69,7 @@ class RiskMonitor:
         """Log one RiskAssessment for each order key."""
         ticks = len(orders)
         warnings, breaches = _named_columns(risk, ticks)
-        logger.log_columns(
+        logger.write_columns(
             "risk_assessments",
             orders,
             stamps,

@@ -81,7 +81,7 @@ def _log_decisions(
 ) -> None:
     """One StrategyDecision a tick, in columns."""
     ticks = len(made)
-    logger.log_columns(
+    logger.write_columns(
         "strategy_decisions",
         orders,
         stamps,
