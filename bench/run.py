@@ -67,7 +67,10 @@ def loop(repeat: int) -> dict[str, Any]:
     """Ticks a second from the first tick until the last event is on disk and the run is sealed."""
     found: dict[str, Any] = {}
     for name, extra in (("embedded", ()), ("processes", ("--processes",))):
-        for label, step in (("hourly, 8,760 ticks", YEAR), ("5 min, 105,109 ticks", (*YEAR, "--set", "time_step_s=300"))):
+        for label, step in (
+            ("hourly, 8,760 ticks", YEAR),
+            ("5 min, 105,109 ticks", (*YEAR, "--set", "time_step_s=300")),
+        ):
             with tempfile.TemporaryDirectory() as logs:
                 speeds = [backtest(*step, *extra, logs=logs)[0]["loop_ticks_per_s"] for _ in range(repeat)]
             found[f"{name}, {label}"] = round(statistics.median(speeds))
@@ -139,7 +142,8 @@ async def _many_runs() -> dict[str, list[int]]:
         }
         names = ("strategy", "execution", "venues", "monitors", "event-logger")
         services = {
-            name: subprocess.Popen([sys.executable, "-m", "basis.cli", "service", name], env=environment) for name in names
+            name: subprocess.Popen([sys.executable, "-m", "basis.cli", "service", name], env=environment)
+            for name in names
         }
         try:
             sizes: dict[str, list[int]] = {name: [] for name in names}

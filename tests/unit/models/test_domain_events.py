@@ -337,3 +337,9 @@ def test_floats_survive_json_bit_for_bit(number: float) -> None:
     found = model.model_validate(HEAD | BODIES["positions"] | {"positions": {"wallet:BaseToken:USDT": number}})
     again = model.model_validate_json(found.model_dump_json())
     assert again.positions["wallet:BaseToken:USDT"].hex() == number.hex()  # type: ignore[attr-defined]
+
+
+def test_wall_clock_fields_but_the_stamp_end_in_ms_as_the_fast_canonical_path_expects() -> None:
+    from basis.models.events import WALL_CLOCK_FIELDS
+
+    assert all(name.endswith("_ms") for name in WALL_CLOCK_FIELDS - {"real_utc_time"})

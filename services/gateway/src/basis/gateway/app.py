@@ -45,7 +45,9 @@ class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         if self.openapi_schema is None:
-            document = get_openapi(title=self.title, version=self.version, routes=self.routes, description=self.description)
+            document = get_openapi(
+                title=self.title, version=self.version, routes=self.routes, description=self.description
+            )
             schemas = document["components"]["schemas"]
             schemas["Problem"] = problems.Problem.model_json_schema()
             for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape: never sent

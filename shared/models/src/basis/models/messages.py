@@ -199,8 +199,8 @@ class AssessReply(FrozenModel):
     """Monitors to engine, in columns."""
 
     columns: Columns
-    """equity, net_delta_usd, health_factor, ltv_ratio, margin_ratio, total_value_usd, total_pnl: one value a tick;
-    a ratio that does not exist (no debt, no perps) is left out."""
+    """equity, total_pnl (share class), total_value_usd, net_delta_usd, collateral_usd, debt_usd, threshold_usd (collateral
+    x liquidation threshold): one value a tick; ratios follow from them where they exist."""
     positions: Columns
     """Instrument key -> quantity a tick, where settlements change it."""
     risk_levels: bytes

@@ -8,9 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from basis.cli import deployment, services
+from basis.cli import backtest, deployment, services
 from basis.cli.output import refusal
-from basis.models.errors import ComponentError
+from basis.models.errors import ComponentError, InputError
 from basis.runtime import bus as subjects
 from basis.runtime.nats_server import NatsServer, NatsServerError
 from basis.runtime.settings import Settings
@@ -22,6 +22,11 @@ def command(nats: str | None, data: Path | None, logs: Path | None) -> int:
     settings = Settings(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
     server = NatsServer(store=Path(".cache/basis/nats")) if nats is None else None
     try:
+        backtest.ensure_data(
+            settings.data_dir,
+            given="data_dir" in settings.model_fields_set,
+            tell=lambda text: print(text, file=sys.stderr),
+        )
         if server is not None:
             settings = settings.model_copy(update={"nats_url": server.start()})
         services.preload(subjects.RUN_CRITICAL)
@@ -35,7 +40,7 @@ def command(nats: str | None, data: Path | None, logs: Path | None) -> int:
         print(f"basis: [BUS-001] {error}", file=sys.stderr)
         return 1
     except ComponentError as error:
-        return refusal(error, 1, as_json=False)
+        return refusal(error, 2 if isinstance(error, InputError) else 1, as_json=False)
     finally:
         if server is not None:
             server.stop()
