@@ -96,6 +96,8 @@ def print_result(finished: Finished) -> None:
     console = Console()
     status = outcome.status
     table = Table(title=f"{status.strategy}: {status.status}", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")  # hashes and paths are there to be copied: never cut
     if status.error is not None:
         table.add_row("error", f"[{status.error_code}] {status.error}")
     if result is not None:
