@@ -13,8 +13,12 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from basis.event_logger.service import serve
+from basis.models.events.base import Phase, tick_keys
 from basis.models.messages import RunEnd, RunSealed, RunStart
 from basis.runtime import bus as bus_module
 from basis.runtime import codec
@@ -24,27 +28,64 @@ from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.settings import Settings
 from basis.testkit.nats import NatsServer
 
-MESSAGE_LINES = 400
+COMMIT_TICKS = 500
+"""Ticks whose events are published together; their events of one type make one message."""
+PHASES = {
+    "positions": Phase.POSITION,
+    "exposures": Phase.EXPOSURE,
+    "risk_assessments": Phase.RISK,
+    "pnl_calculations": Phase.PNL,
+    "strategy_decisions": Phase.DECISION,
+}
 NOW = datetime(2024, 5, 12, tzinfo=UTC)
 
 
 def messages(cid: str, events: int) -> list[StreamMessage]:
-    """Event messages of about 600 bytes a line and 400 lines a message."""
-    positions = {f"binance:Perp:KEY{number:02d}USDT": number * 1.2345678 for number in range(10)}
-    logger = DomainEventLogger(cid, 4711, NOW)
-    found = []
-    for begin in range(0, events, MESSAGE_LINES):
-        for order in range(begin, min(begin + MESSAGE_LINES, events)):
-            logger.log_position_snapshot(
-                order,
-                "2024-05-12T00:00:00+00:00",
-                positions=positions,
-                total_value_usd=1e5 + order,
-                position_type="simulated",
-                trigger_source="full_loop",
+    """Event messages as a backtest publishes them: five events a tick of about 500 bytes each, in sequence."""
+    ticks = events // len(PHASES)
+    found: list[StreamMessage] = []
+    for begin in range(0, ticks, COMMIT_TICKS):
+        count = min(COMMIT_TICKS, ticks - begin)
+        logger = DomainEventLogger(cid, 4711, NOW)
+        values = np.arange(begin, begin + count) * 1.2345678
+        for name, phase in PHASES.items():
+            logger.write_columns(
+                name, tick_keys(begin, count, phase), ["2024-05-12T00:00:00+00:00"] * count, _fields(name, values)
             )
         found += logger.stream_messages(logger.drain())
     return found
+
+
+def _fields(name: str, values: np.ndarray[Any, Any]) -> dict[str, object]:
+    keys = {f"binance:Perp:KEY{number:02d}USDT": values * number for number in range(10)}
+    match name:
+        case "positions":
+            return {
+                "positions": keys, "total_value_usd": values, "position_type": "simulated", "trigger_source": "tick",
+            }  # fmt: skip
+        case "exposures":
+            nested = {"quantity": values, "usd_value": values, "percentage": values}
+            return {
+                "net_delta_usd": values, "asset_exposures": {"BTC": nested, "ETH": nested, "USDT": nested},
+                "total_value_usd": values, "share_class_value": values,
+            }  # fmt: skip
+        case "risk_assessments":
+            return {
+                "health_factor": values, "ltv_ratio": values, "liquidation_threshold": values, "margin_usage": values,
+                "risk_level": "low", "warnings": ["a" * 80], "breaches": [],
+            }  # fmt: skip
+        case "pnl_calculations":
+            return {
+                "realized_pnl": values, "unrealized_pnl": values, "total_pnl": values, "fees_paid": values,
+                "funding_received": values, "pnl_by_venue": keys, "pnl_by_asset": {}, "attribution": {"basis": values},
+                "attribution_gap": 0.0,
+            }  # fmt: skip
+        case _:
+            return {
+                "decision_type": "hold", "trigger_source": "tick", "orders_generated": 0, "action_taken": "none",
+                "reasoning": "nothing to do", "market_conditions": keys, "portfolio_state": {"equity": values},
+                "risk_level": "low", "constraints_violated": [],
+            }  # fmt: skip
 
 
 async def publish(bus: Bus, cid: str, found: list[StreamMessage], events: int) -> None:
@@ -54,9 +95,10 @@ async def publish(bus: Bus, cid: str, found: list[StreamMessage], events: int) -
         config={}, config_sha256="0" * 64, data_path="none", data_sha256="0" * 64, code_version="bench",
         start_time=NOW, end_time=NOW, started_at=NOW,
     )  # fmt: skip
+    ticks = events // len(PHASES)
     end = RunEnd(
-        correlation_id=cid, pid=4711, status="completed", last_tick=events, timestamp=NOW, ticks=events,
-        counts={"positions": events}, ended_at=NOW,
+        correlation_id=cid, pid=4711, status="completed", last_tick=ticks - 1, timestamp=NOW, ticks=ticks,
+        counts=dict.fromkeys(PHASES, ticks), ended_at=NOW,
     )  # fmt: skip
     for subject, model in ((bus_module.run_start(cid), start), (bus_module.run_end(cid), end)):
         if model is end:
@@ -86,9 +128,9 @@ async def bench(arguments: argparse.Namespace, directory: Path) -> dict[str, obj
         if not arguments.prefilled:
             await publish(producer, cid, found, arguments.events)
         published = time.perf_counter() - began
-        log = directory / "logs" / cid / "4711" / "events" / "positions.jsonl"
+        folder = directory / "logs" / cid / "4711" / "events"
         size = sum(len(message.payload) for message in found)
-        while not log.exists() or log.stat().st_size < size:  # noqa: ASYNC110 - a file has no event to wait for
+        while sum(path.stat().st_size for path in folder.glob("*.jsonl")) < size:  # noqa: ASYNC110 - nothing to wait for
             await asyncio.sleep(0.002)
         on_disk = time.perf_counter() - began
         result = await sealed
@@ -96,7 +138,7 @@ async def bench(arguments: argparse.Namespace, directory: Path) -> dict[str, obj
         await sink.stop()
         await consumer.stop()
         await producer.stop()
-    assert result.counts["positions"] == arguments.events and result.error is None, result
+    assert sum(result.counts[name] for name in PHASES) == arguments.events and result.error is None, result
     return {
         "events": arguments.events,
         "bytes": size,
@@ -106,6 +148,7 @@ async def bench(arguments: argparse.Namespace, directory: Path) -> dict[str, obj
         "on_disk_s": round(on_disk, 3),
         "seal_s": round(took - on_disk, 3),
         "events_per_s": round(arguments.events / on_disk),
+        "sealed_events_per_s": round(arguments.events / took),
     }
 
 

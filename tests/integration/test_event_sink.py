@@ -268,9 +268,7 @@ async def test_wrong_counts_are_a_seal_error(settings: Settings, run: Run) -> No
         }  # fmt: skip
 
 
-async def test_garbage_in_the_stream_is_dropped(
-    settings: Settings, run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_garbage_in_the_stream_is_dropped(settings: Settings, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     js = run.bus.jetstream
     async with sinking(settings):
         await js.publish("basis.not-a-cid.events.positions", b"{}\n")

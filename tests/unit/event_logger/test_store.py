@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from basis.event_logger import digester, files
 from basis.event_logger import store as store_module
-from basis.event_logger.core import seal
+from basis.event_logger.core import digests, seal
 from basis.event_logger.core.plan import Incoming
 from basis.event_logger.directories import STATE_DIR, LogDirectoryManager
 from basis.event_logger.store import Store
@@ -21,7 +22,9 @@ from basis.runtime.clock import SystemClock
 from basis.runtime.domain_events import DomainEventLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from basis.event_logger.core.digests import EventDigest
 
 CID, OTHER = "a" * 32, "b" * 32
 NOW = datetime(2024, 5, 12, tzinfo=UTC)
@@ -241,6 +244,114 @@ def test_a_disk_error_at_any_write_is_undone_and_tried_again(
     assert at > 10
 
 
+# -------------------------------------------------------------------------------------------- hashed while appending
+
+
+def reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a seal reads from the disk, from now on."""
+    read: list[str] = []
+    inspect, event_digest = files.inspect, files.event_digest
+
+    def noting_inspect(path: Path) -> seal.Inspected:
+        read.append(path.name)
+        return inspect(path)
+
+    def noting_digest(paths: Iterable[Path], correlation_id: str) -> EventDigest:
+        read.append("events")
+        return event_digest(paths, correlation_id)
+
+    monkeypatch.setattr(files, "inspect", noting_inspect)
+    monkeypatch.setattr(files, "event_digest", noting_digest)
+    return read
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_seal_reads_nothing_but_its_own_events(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    root, store = tmp_path / "logs", opened(tmp_path / "logs")
+    read = reading(monkeypatch)
+    take(store, STREAM, batch)
+    assert read == [f"{seal.OPERATIONS}.jsonl"] * 2
+    assert not store._digester._runs
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+@pytest.mark.parametrize("place", range(2, 9))
+def test_a_run_taken_over_is_read(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:place], 1)
+    drop(store)
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 1)
+    assert {"events", "positions.jsonl", "api.log"} <= set(read)
+    store.release()
+    assert contents(root) == contents(undisturbed)
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_adopted_files_are_read(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:6], 1)
+    drop(store)
+    next((root / STATE_DIR).glob("*.journal")).unlink()
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 1)
+    assert "events" in read
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_a_batch_that_was_not_hashed_is_read(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the files and in the journal, but what comes after that failed."""
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:5], 1)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(store_module, "JOURNAL_BYTES", 0)
+        patch.setattr(store_module, "write_atomically", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        take(store, STREAM[5:6], 1)
+    read = reading(monkeypatch)
+    take(store, STREAM[5:], 1)
+    assert read.count("events") == 1  # the other run's are hashed
+    store.release()
+    assert contents(root) == contents(undisturbed)
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_a_void_digest_is_made_up_for(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "HELD_BYTES", 0)
+    root = tmp_path / "logs"
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 3)
+    assert read.count("events") == 2
+    assert "positions.jsonl" not in read  # the digests of the files are good
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_appending_waits_for_the_hashing(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digester, "BACKLOG_BYTES", 0)
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:-1], 1)
+    assert store._digester._backlog == 0
+    assert not store._digester._waiting
+    take(store, STREAM[-1:], 1)
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     first = opened(tmp_path / "logs")
     second = Store(LogDirectoryManager(tmp_path / "logs"), "5eed", SystemClock(), fsync=False)
@@ -280,24 +391,20 @@ def test_the_journal_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_many_files_need_few_handles(tmp_path: Path) -> None:
-    from basis.event_logger.files import AppendFiles
-
-    files = AppendFiles(max_open=3)
+    appended = files.AppendFiles(max_open=3)
     for turn in range(3):
         for number in range(10):
-            files.append(tmp_path / str(number), [b"%d\n" % turn])
-    assert len(files._open) == 3
-    files.close()
+            appended.append(tmp_path / str(number), [b"%d\n" % turn])
+    assert len(appended._open) == 3
+    appended.close()
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"0\n1\n2\n"}
 
 
 def test_more_buffers_than_one_call_takes(tmp_path: Path) -> None:
-    from basis.event_logger.files import AppendFiles
-
-    files = AppendFiles()
+    appended = files.AppendFiles()
     parts = [b"%d\n" % number for number in range(3000)]
-    files.append(tmp_path / "x", parts, sync=True)
-    files.close()
+    appended.append(tmp_path / "x", parts, sync=True)
+    appended.close()
     assert (tmp_path / "x").read_bytes() == b"".join(parts)
 
 

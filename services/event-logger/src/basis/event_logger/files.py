@@ -7,9 +7,10 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from basis.event_logger.core.canonical import DisorderError, canonical_blocks, order_of, sorted_log
+from basis.event_logger.core.digests import EventDigest
 from basis.event_logger.core.seal import Inspected
 from basis.models.messages import FileSeal
 
@@ -137,14 +138,6 @@ def inspect(path: Path) -> Inspected:
 def inspect_all(paths: Iterable[Path]) -> dict[Path, Inspected]:
     """:func:`inspect` for many files."""
     return {path: inspect(path) for path in sorted(paths)}
-
-
-class EventDigest(NamedTuple):
-    """Digest over event files, to which later events may be added."""
-
-    digest: hashlib._Hash
-    last: int
-    """Highest order in it; -1 where there is none."""
 
 
 def event_digest(paths: Iterable[Path], correlation_id: str) -> EventDigest:

@@ -7,6 +7,7 @@ and takes over when the first is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar
 
@@ -227,8 +228,8 @@ class Sink:
         message = bus_module.StreamMessage(bus_module.run_sealed(cid), codec.encode(sealed), header)
         try:
             await self._unless_stopped(self._bus.publish_stream([message]))
-        except ExceptionGroup as group:  # its task group's; all of them say that the stream took no message
-            raise ConsumerLost(f"{cid}: nobody could be told of the seal: {group.exceptions[0]}") from group
+        except ComponentError as error:
+            raise ConsumerLost(f"{cid}: nobody could be told of the seal: {error}") from error
         for subject in (bus_module.events(cid, ">"), bus_module.logs(cid, ">")):
             await self._unless_stopped(self._bus.jetstream.purge_stream(bus_module.STREAM_EVENTS, subject=subject))
 
@@ -300,6 +301,8 @@ class Sink:
     async def _join_health(self) -> None:
         if self._health is None:
             self._health = await self._bus.client.subscribe(bus_module.health(SERVICE), cb=self._answer)
+            with contextlib.suppress(NatsError):  # until the server knows, a request would find nobody
+                await self._bus.ping()
 
     async def _answer(self, request: Msg) -> None:
         if request.reply:

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from basis.event_logger import files
-from basis.event_logger.core import journal, plan, seal
+from basis.event_logger.core import digests, journal, plan, seal
 from basis.event_logger.core.canonical import order_of, sorted_log
 from basis.event_logger.core.journal import FileMark, Position, Record, RunMark
+from basis.event_logger.digester import Digester
 from basis.event_logger.directories import STATE_DIR, write_atomically
 from basis.models.errors import ComponentError, InputError
 from basis.models.events import EVENT_MODELS
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from basis.event_logger.core.digests import EventDigest
     from basis.event_logger.core.plan import Incoming, Kind, Target
+    from basis.event_logger.core.seal import Inspected
     from basis.event_logger.directories import LogDirectoryManager, RunDir
-    from basis.event_logger.files import EventDigest
     from basis.runtime.clock import Clock
 
 JOURNAL_BYTES: Final = 1_000_000
@@ -60,6 +62,7 @@ class Store:
         self._journal_path = self._directory / f"{stream_id}.journal"
         self._lock: int | None = None
         self._files = files.AppendFiles()
+        self._digester = Digester()
         self._journal_size = 0
         self._had_journal = False
         self._beginning: set[str] = set()
@@ -105,6 +108,7 @@ class Store:
         Without a journal the stream is read from its start: sealed runs are recognised by their metadata.
         """
         self._files.close()
+        self._digester.close()
         if self._lock is None:
             return
         if self._recovered and not self.position.runs:
@@ -181,6 +185,7 @@ class Store:
                 self._files.append(run.path / path, parts, sync=self._fsync or mark.durable)
         self._write_journal(work.record)
         self._dirty.clear()
+        self._digester.feed(work.appends)
         return work.warnings
 
     def open_run(self, message: Incoming, cid: str) -> list[str]:
@@ -207,27 +212,33 @@ class Store:
         sync = self._fsync or durable
         run = self._logs.create(cid, start.pid)
         marks = self._adopt(run)
+        adopted = bool(marks)
         self._beginning.add(cid)
         self._logs.write_metadata(run, RunMetadata(**dict(start), status="running"), sync=sync)
         if sync:
             for directory in (run.events, run.path, run.path.parent, self._logs.root):
                 files.sync_directory(directory)
         early = self.position.early.get(cid, ())
+        lines: dict[str, list[bytes]] = {}
         for line in early:
             path = plan.log_path(line.component)
             payload = line.text.encode("latin-1")
             self._files.append(run.path / path, [payload], sync=sync)
             marks[path] = FileMark(marks.get(path, FileMark(0, -1)).size + len(payload), line.seq)
+            lines.setdefault(path, []).append(payload)
         first = early[0].seq if early else message.seq
         self._write_journal(Record(message.seq, started={cid: RunMark(start.pid, durable, first, marks)}))
         self._beginning.discard(cid)
+        if not adopted:
+            self._digester.begin(cid)
+            self._digester.feed({cid: lines})
 
     def _adopt(self, run: RunDir) -> dict[str, FileMark]:
         """Marks of files that are there already, from a writer whose journal is lost or never got so far."""
         marks = {}
         for path in _present(run):
             file = run.path / path
-            is_event_file = path.startswith("events/")
+            is_event_file = digests.is_event_path(path)
             # events read again are recognised by their order, log lines are not: those that our own first try at this
             # start left are cut away, those of a writer whose journal is lost are kept, at worst doubled
             again = self._had_journal or run.correlation_id in self._beginning
@@ -273,11 +284,7 @@ class Store:
         for component in COMPONENTS:
             self._files.append(self._logs.component_log(run, component), [], sync=sync)
         self._dirty.add((run.correlation_id, _OPERATIONS))
-        paths = {run.path / path: path for path in _present(run)}
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
-            counting = pool.submit(files.inspect_all, paths)
-            digest = self._digest(run, paths.values())
-            inspected = {paths[path]: found for path, found in counting.result().items()}
+        inspected, digest = self._inspected(run)
         operations = run.path / _OPERATIONS
         lines = seal.operation_lines(end, inspected, self._clock.now())
         if lines:
@@ -289,16 +296,27 @@ class Store:
             reasons = [reason for reason in (metadata.seal_error, f"LOG-005: {broken}") if reason]
             metadata = metadata.model_copy(update={"seal_error": "; ".join(reasons)})
         self._logs.write_metadata(run, metadata, sync=sync)
-        for path in paths:
-            self._files.forget(path)
-        self._files.forget(operations)
+        for path in inspected:
+            self._files.forget(run.path / path)
         self._dirty.clear()
         return metadata
+
+    def _inspected(self, run: RunDir) -> tuple[dict[str, Inspected], EventDigest | str]:
+        """All files, and the digest over the events; only what was not hashed when it was appended is read for it."""
+        done = self._digester.finished(run.correlation_id)
+        sizes = {path: (run.path / path).stat().st_size for path in _present(run)}
+        inspected = digests.known_files(done, sizes)
+        unknown = {run.path / path: path for path in sizes.keys() - inspected.keys()}
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
+            counting = pool.submit(files.inspect_all, unknown)
+            digest = digests.known_events(done, sizes) or self._digest(run, sizes)
+            inspected |= {unknown[path]: found for path, found in counting.result().items()}
+        return inspected, digest
 
     @staticmethod
     def _digest(run: RunDir, paths: Iterable[str]) -> EventDigest | str:
         """Digest over the run's own events; the reason in words where a line is no event."""
-        events = [run.path / path for path in paths if path.startswith("events/")]
+        events = [run.path / path for path in paths if digests.is_event_path(path)]
         try:
             return files.event_digest(events, run.correlation_id)
         except ValueError as error:
@@ -323,6 +341,7 @@ class Store:
         self._undo()
         self._write_journal(Record(seq, ended=(cid,) if sealed else ()))
         if sealed:
+            self._digester.forget(cid)
             self._remember(cid)
             self._compact()
 

@@ -123,7 +123,8 @@ class BacktestService:
             message = f"mode {mode!r} has no strategy in this version; built: {', '.join(built)}"
             raise InputError("CONFIG-001", message, _COMPONENT)
         if not logger.get("ready"):
-            raise InputError("LOG-003", str(logger.get("reason", "the event-logger is not ready")), _COMPONENT)
+            reason = str(logger.get("reason", "the event-logger is not ready")).removeprefix("LOG-003 ")
+            raise InputError("LOG-003", reason, _COMPONENT)
 
     async def status(self, correlation_id: str) -> RunStatus:
         """Where a run is.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DROPPED = WALL_CLOCK_FIELDS | {"correlation_id", "pid"}
 _HEAD = re.compile(rb'\{"correlation_id":"[0-9a-f]{32}","pid":[0-9]+,"real_utc_time":"[^"\\]*","order":')
-_ORDER = len(b'"order":')
+_ORDER = b'"order":'
 _first, _second = itemgetter(0), itemgetter(1)
 
 
@@ -97,7 +97,7 @@ def canonical_blocks(files: Iterable[Iterable[bytes]], correlation_id: str) -> I
         DisorderError: a file is not strictly ascending; :func:`sorted_log` copes with that.
     """
     for block in merged((keyed_lines(block, correlation_id) for block in file) for file in files):
-        yield _text(block)
+        yield text_of(block)
 
 
 def sorted_log(files: Iterable[Iterable[bytes]], correlation_id: str) -> bytes:
@@ -107,7 +107,7 @@ def sorted_log(files: Iterable[Iterable[bytes]], correlation_id: str) -> bytes:
         ValueError: a line that is no event.
     """
     keyed = chain.from_iterable(keyed_lines(block, correlation_id) for file in files for block in file)
-    return _text(sorted(keyed, key=_first))
+    return text_of(sorted(keyed, key=_first))
 
 
 def canonical_hash(files: Callable[[], Iterable[Iterable[bytes]]], correlation_id: str) -> str:
@@ -129,19 +129,20 @@ def canonical_hash(files: Callable[[], Iterable[Iterable[bytes]]], correlation_i
     return digest.hexdigest()
 
 
-def _text(keyed: Keyed) -> bytes:
-    return b"{" + b"{".join(map(_second, keyed)) if keyed else b""
+def text_of(keyed: Keyed) -> bytes:
+    """The canonical text of lines from :func:`keyed_lines`."""
+    return b"{" + b"\n{".join(map(_second, keyed)) + b"\n" if keyed else b""
 
 
 def keyed_lines(block: bytes, correlation_id: str) -> Keyed:
-    """Lines of a block as (order, canonical line without its first brace).
+    """Lines of a block as (order, canonical line without its first brace and its newline).
 
     Raises:
         ValueError: a line that is no event.
     """
     # once a line and nowhere else, no durations: then what is behind the head is canonical as it stands
     if b'_ms":' not in block:
-        cut = _cut(block, correlation_id.encode())
+        cut = _cut_alike(block, correlation_id.encode()) or _cut(block, correlation_id.encode())
         if cut is not None and block.count(correlation_id.encode()) == len(cut):
             return cut
     return [_keyed(line, correlation_id.encode()) for line in _lines(block)]
@@ -152,25 +153,45 @@ def _lines(block: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines[:-1]] + lines[-1:] * bool(lines[-1])
 
 
+def _cut_alike(block: bytes, correlation_id: bytes) -> Keyed | None:
+    """As :func:`_cut` where all lines have the same head, as those of one message: a few calls a block, not a line."""
+    found = _HEAD.match(block)
+    if found is None or correlation_id not in found[0] or not block.endswith(b"\n"):
+        return None
+    head = found[0][: -len(_ORDER)]
+    lines = block[len(head) : -1].split(b"\n" + head)
+    # a line more than heads: one of them has another
+    if block.count(b"\n") != len(lines) or [line for line in lines if not line.startswith(_ORDER)]:
+        return None
+    try:
+        numbers = [line[len(_ORDER) : line.index(b",")] for line in lines]
+    except ValueError:
+        return None
+    if not (all(numbers) and b"".join(numbers).isdigit()):
+        return None
+    return list(zip(map(int, numbers), lines, strict=True))
+
+
 def _cut(block: bytes, correlation_id: bytes) -> Keyed | None:
     """Every line without its head; None where a line does not begin as DomainEventLogger begins it."""
     cut: Keyed = []
     head, length, place, size = b"\0", 0, 0, len(block)
     begins, find, add = block.startswith, block.find, cut.append
     while place < size:
-        if not begins(head, place):  # all lines of one message have the same head
+        if not begins(head, place):
             found = _HEAD.match(block, place)
             if found is None or correlation_id not in found[0]:
                 return None
             head = found[0]
-            length = len(head) - _ORDER
+            length = len(head) - len(_ORDER)
         begin = place + length
         comma = find(b",", begin)
-        place = find(b"\n", begin) + 1
-        number = block[begin + _ORDER : comma]
-        if not (place > comma > 0 and number.isdigit()):
+        end = find(b"\n", begin)
+        number = block[begin + len(_ORDER) : comma]
+        if not (end > comma > 0 and number.isdigit()):
             return None
-        add((int(number), block[begin:place]))
+        add((int(number), block[begin:end]))
+        place = end + 1
     return cut
 
 
@@ -179,7 +200,7 @@ def _keyed(line: bytes, correlation_id: bytes) -> tuple[int, bytes]:
         cut = _cut(line, correlation_id)
         if cut:
             return cut[0]
-    return order_of(line), reference_line(line, correlation_id.decode())[1:]
+    return order_of(line), reference_line(line, correlation_id.decode())[1:-1]
 
 
 def merged(files: Iterable[Iterable[Keyed]]) -> Iterator[Keyed]:
