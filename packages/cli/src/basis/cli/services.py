@@ -73,9 +73,14 @@ _MODULES = {
 
 
 def preload(names: Sequence[str]) -> None:
-    """Import services now, so that forked children need not."""
+    """Import services and build their models now, so that forked children need not."""
     for name in names:
-        import_module(_MODULES[name])
+        if name in _MODULES:  # the gateway loads its own: its models are documented ones
+            getattr(import_module(_MODULES[name]), "warm", _nothing_to_warm)()
+
+
+def _nothing_to_warm() -> None:
+    """For a service without models of its own."""
 
 
 def _register(name: str, bus: Bus, settings: Settings, clock: SystemClock) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from basis.execution.manager import BusCounterparts, ExecutionManager
-from basis.models.messages import OrdersReply, OrdersRequest
+from basis.models.config import RunConfig
+from basis.models.messages import ExecuteReply, OrdersReply, OrdersRequest, PositionsReply, ReconcileReply
 from basis.runtime import bus as subjects
-from basis.runtime import health
+from basis.runtime import codec, domain_events, health
 from basis.runtime.clock import SimulatedClock
 from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import tick_time
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 SERVICE = "execution"
 
 
+def warm() -> None:
+    """Build the models of this service, before its processes are forked or at the latest before its first request."""
+    codec.warm(ExecuteReply, PositionsReply, ReconcileReply, OrdersReply, RunConfig)
+    domain_events.warm("operation_executions", "tight_loop_executions")
+
+
 def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve the orders of all runs on a bus."""
+    warm()
     del settings
     log = StructuredLogger(bus, "execution_manager", clock)
     # backtests alone so far: no engine time passes between two queries of a mismatch

@@ -187,8 +187,17 @@ def _fee_of(key: str, fee_amount: float, fee_currency: str | None) -> float:
     return fee_amount if fee_currency is not None and key.endswith(f":BaseToken:{fee_currency}") else 0.0
 
 
+def warm() -> None:
+    """Build the models of this service, before its processes are forked or at the latest before its first request."""
+    codec.warm(AssessReply, CommitReply, ReconcileReply, RunConfig)
+    domain_events.warm(
+        "positions", "exposures", "risk_assessments", "pnl_calculations", "execution_deltas", "reconciliations"
+    )
+
+
 def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve all monitor requests on a bus."""
+    warm()
     del settings
     service = MonitorService(bus, clock)
 

@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
 
+from basis.models.config import RunConfig
 from basis.models.errors import ComponentError
-from basis.models.messages import Control, RunSubmit
+from basis.models.messages import (
+    AdvanceReply,
+    AssessReply,
+    CommitReply,
+    Control,
+    OrdersReply,
+    RunOutcome,
+    RunRecord,
+    RunSealed,
+    RunSubmit,
+)
 from basis.runtime import bus as subjects
-from basis.runtime import codec, health
+from basis.runtime import codec, domain_events, health
 from basis.runtime.structured_logger import StructuredLogger
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 from basis.strategy.strategies import built_modes
@@ -78,8 +89,17 @@ class StrategyService:
         return b"ok"
 
 
+def warm() -> None:
+    """Build the models of this service, before its processes are forked or at the latest before its first request."""
+    codec.warm(
+        RunSubmit, RunConfig, RunRecord, AdvanceReply, AssessReply, CommitReply, OrdersReply, RunSealed, RunOutcome
+    )
+    domain_events.warm("strategy_decisions", "orders")
+
+
 def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve runs and control requests on a bus."""
+    warm()
     del settings
     service = StrategyService(bus, clock)
     built = built_modes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from basis.models.config import RunConfig
 from basis.models.messages import (
     AdvanceReply,
     AdvanceRequest,
@@ -15,7 +16,7 @@ from basis.models.messages import (
     PositionsRequest,
 )
 from basis.runtime import bus as subjects
-from basis.runtime import health
+from basis.runtime import codec, health
 from basis.venues.manager import VenueInterfaceManager
 
 if TYPE_CHECKING:
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 SERVICE = "venues"
 
 
+def warm() -> None:
+    """Build the models of this service, before its processes are forked or at the latest before its first request."""
+    codec.warm(AdvanceReply, ExecuteReply, PositionsReply, RunConfig)
+
+
 def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     """Serve all venue requests on a bus."""
+    warm()
     del clock  # a simulated venue's time is its tick's
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
 

@@ -154,7 +154,7 @@ class EngineConfig(FrozenModel):
 
     max_window: int = Field(default=512, ge=1, le=4096)
     """Most ticks that one window asks for."""
-    initial_window: int = Field(default=8, ge=1, le=4096)
+    initial_window: int = Field(default=64, ge=1, le=4096)
     """Ticks of the first window, and the least that a window falls to after orders."""
 
 

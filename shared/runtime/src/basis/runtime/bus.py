@@ -435,6 +435,8 @@ class Bus:
             on_error: told of a failed request with its stack trace, to log it where the run can see it.
         """
 
+        codec.warm(request)
+
         async def handle(message: NatsMessage) -> bytes:
             with self._tracer.start_as_current_span(
                 subject.replace(f"{ANY_RUN}.", ""),

@@ -33,6 +33,12 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=_fallback)
 _decoder = msgspec.msgpack.Decoder()
 
 
+def warm(*models: type[BaseModel]) -> None:
+    """Build models now: they are built on first use otherwise, which would fall into the first window of a run."""
+    for model in models:
+        model.model_rebuild()
+
+
 def encode(model: BaseModel) -> bytes:
     """One message as a msgpack map."""
     return _encoder.encode(model.model_dump())

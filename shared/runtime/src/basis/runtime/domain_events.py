@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
-from basis.runtime import bus, column_lines
+from basis.runtime import bus, codec, column_lines
 from basis.runtime.column_lines import Each
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class EventBatch:
     first_order: int
     last_order: int
     count: int
+
+
+def warm(*event_types: str) -> None:
+    """Build the models of event types now, rather than within the first window of a run."""
+    codec.warm(*(EVENT_MODELS[name] for name in event_types))
 
 
 class DomainEventLogger:
