@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -172,14 +173,17 @@ class MonitorService:
         )
 
     async def _log_start(self, run: RunRef) -> None:
-        for component in _COMPONENTS:
-            await self._logs[component].info(
+        lines = (
+            self._logs[component].info(
                 run.correlation_id,
                 run.start,
                 "watching the run",
                 initial_capital=run.initial_capital,
                 config_sha256=run.config_sha256,
             )
+            for component in _COMPONENTS
+        )
+        await asyncio.gather(*lines)
 
 
 def _fee_of(key: str, fee_amount: float, fee_currency: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -92,7 +93,8 @@ class VenueInterfaceManager:
             InputError: DATA-00x or CONFIG-003; names the series, the time, and what is there.
         """
         config = RunConfig.model_validate_json(request.config)
-        market = self._catalogue.open(config.feeds())
+        market = self._catalogue.open(config.feeds())  # always anew: the files may have changed since the last run
+        self._remember(hashlib.sha256(request.config).hexdigest(), config, market)
         step_s = config.time_step_s
         start, end = requested_range(request.start, request.end, market.coverage(step_s), step_s)
         market.check(int(start.timestamp() * 1000), int(end.timestamp() * 1000), step_s * 1000)
@@ -128,6 +130,12 @@ class VenueInterfaceManager:
         """Balances of the keys that the mode holds, as the venues have them."""
         config = self._config(request.run)
         return PositionsReply(balances={key: request.ledger.get(key, 0.0) for key in config.position_subscriptions})
+
+    def _remember(self, config_sha256: str, config: RunConfig, market: Market) -> None:
+        """Keep what the run's first window will ask for."""
+        self._configs.get(config_sha256, lambda: config)
+        self._markets.get(f"{config_sha256}{market.data_sha256}", lambda: market)
+        self._venues.get(config_sha256, lambda: self._factory.simulated(config))
 
     def _config(self, run: RunRef) -> RunConfig:
         return self._configs.get(run.config_sha256, lambda: RunConfig.model_validate_json(run.config))
