@@ -118,7 +118,7 @@ def test_window_grows_and_shrinks_within_its_bounds(window: int, most: int, leas
 
 
 def test_window_doubles_to_its_maximum_and_falls_after_orders() -> None:
-    engine = EngineConfig()
+    engine = EngineConfig(initial_window=8)
     sizes = [1]
     while sizes[-1] < engine.max_window:
         sizes.append(run_state.grown(sizes[-1], engine))
