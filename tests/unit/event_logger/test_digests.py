@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from basis.event_logger.core import digests as digests_module
 from basis.event_logger.core.canonical import canonical_hash, reference_hash
-from basis.event_logger.core.digests import CanonicalDigest, FileDigest, event_blocks
+from basis.event_logger.core.digests import CanonicalDigest, RunDigests, event_blocks, known_events, known_files
 from basis.event_logger.core.plan import event_path
 from basis.models.events.base import Phase, order_key
 from basis.runtime.domain_events import EVERY_TICK
@@ -62,16 +62,16 @@ def commits(draw: st.DrawFn) -> list[Batch]:
 
 
 def fed(given_batches: list[Batch]) -> CanonicalDigest:
-    digest = CanonicalDigest(CID, map(event_path, EVERY_TICK))
+    digest = CanonicalDigest(CID)
     for path, block in given_batches:
         digest.add(path, block)
     return digest
 
 
 def hash_of(digest: CanonicalDigest) -> str:
-    assert digest.finish() is not None
-    assert digest.hash_with(b"x") != digest.hash_with(b"")
-    return digest.hash_with(b"")
+    done = digest.finish()
+    assert done is not None
+    return done.digest.hexdigest()
 
 
 def reference(given_batches: list[Batch]) -> str:
@@ -103,7 +103,7 @@ def test_any_other_sequence_gives_the_reference_hash_or_none(given_batches: list
 
 @pytest.mark.usefixtures("_eager")
 def test_what_is_complete_is_not_held() -> None:
-    digest = CanonicalDigest(CID, map(event_path, EVERY_TICK))
+    digest = CanonicalDigest(CID)
     for tick in range(50):
         for name, phase in PHASES.items():
             digest.add(event_path(name), line(order_key(tick, phase)))
@@ -160,25 +160,47 @@ def test_equal_orders_come_in_the_sequence_of_the_files() -> None:
 
 
 def test_an_empty_run_has_a_hash() -> None:
-    assert hash_of(CanonicalDigest(CID, map(event_path, EVERY_TICK))) == hashlib.sha256(b"").hexdigest()
+    assert hash_of(CanonicalDigest(CID)) == hashlib.sha256(b"").hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("path", "parts", "blocks"),
-    [
-        (event_path("orders"), [b"a\nb\n", b"c\n"], [b"a\nb\n", b"c\n"]),
-        (event_path("orders"), [b"a", b"\n", b"b\n"], [b"a\n", b"b\n"]),
-        (event_path("orders"), [b"a"], [b"a"]),
-        (event_path("orders"), [], []),
-        ("api.log", [b"a\n"], []),
-    ],
-)
-def test_blocks_are_complete_lines_of_events(path: str, parts: list[bytes], blocks: list[bytes]) -> None:
-    assert list(event_blocks(path, parts)) == blocks
+# ------------------------------------------------------------------------------------------------------ whole runs
 
 
-def test_a_file_is_hashed_as_it_grows() -> None:
-    digest = FileDigest()
-    for part in (b"a\n", b"b", b"\n", b""):
-        digest.add(part)
-    assert (digest.count, digest.size, digest.sha256) == (2, 4, hashlib.sha256(b"a\nb\n").hexdigest())
+PATH, LOG = event_path("positions"), "api.log"
+
+
+def run_of(parts: list[bytes]) -> RunDigests:
+    digests = RunDigests(CID)
+    for path, given_parts in ((PATH, parts), (LOG, [b'"a"\n', b'"b"\n'])):
+        digests.add_to_file(path, given_parts)
+        for block in event_blocks(path, given_parts):
+            digests.events.add(path, block)
+    return digests
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "newline apart"])
+def test_files_and_events_are_known(cut: bool) -> None:
+    lines = [line(order) for order in range(4)]
+    parts = [b"".join(lines[:2]), b"".join(lines[2:])]
+    digests = run_of([parts[0][:-1], b"\n", parts[1]] if cut else parts)
+    sizes = {PATH: len(b"".join(lines)), LOG: 8, "empty.log": 0}
+    known = known_files(digests, sizes)
+    assert {path: (found.seal.count, found.seal.bytes) for path, found in known.items()} == {
+        PATH: (4, sizes[PATH]), LOG: (2, 8), "empty.log": (0, 0),
+    }  # fmt: skip
+    assert known[PATH].seal.sha256 == hashlib.sha256(b"".join(lines)).hexdigest()
+    events = known_events(digests, sizes)
+    assert events is not None
+    assert (events.digest.hexdigest(), events.last) == (canonical_hash(lambda: [parts], CID), 3)
+
+
+def test_what_is_otherwise_on_disk_is_not_known() -> None:
+    digests = run_of([line(0)])
+    size = len(line(0))
+    assert known_files(digests, {PATH: size + 1, LOG: 8}).keys() == {LOG}
+    assert known_events(digests, {PATH: size + 1, LOG: 8}) is None
+    assert known_events(digests, {LOG: 8}) is None
+    assert known_events(digests, {PATH: size, event_path("orders"): 5}) is None
+    assert known_events(digests, {PATH: size, LOG: 9}) is not None
+    assert known_events(None, {PATH: size}) is None
+    assert known_files(None, {PATH: size, LOG: 0}).keys() == {LOG}

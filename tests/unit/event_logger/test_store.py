@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import pytest
 
 from basis.event_logger import digester, files
 from basis.event_logger import store as store_module
-from basis.event_logger.core import seal
+from basis.event_logger.core import digests, seal
 from basis.event_logger.core.plan import Incoming
 from basis.event_logger.directories import STATE_DIR, LogDirectoryManager
 from basis.event_logger.store import Store
@@ -25,6 +24,8 @@ from basis.runtime.domain_events import DomainEventLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from basis.event_logger.core.digests import EventDigest
 
 CID, OTHER = "a" * 32, "b" * 32
 NOW = datetime(2024, 5, 12, tzinfo=UTC)
@@ -111,7 +112,6 @@ def drop(store: Store) -> None:
         os.close(store._lock)
         store._lock = None
     store._files.close()
-    store._digester.close()
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -245,6 +245,136 @@ def test_a_disk_error_at_any_write_is_undone_and_tried_again(
     assert at > 10
 
 
+# -------------------------------------------------------------------------------------------- hashed while appending
+
+
+def reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a seal reads from the disk, from now on."""
+    read: list[str] = []
+    inspect, event_digest = files.inspect, files.event_digest
+
+    def noting_inspect(path: Path) -> seal.Inspected:
+        read.append(path.name)
+        return inspect(path)
+
+    def noting_digest(paths: Iterable[Path], correlation_id: str) -> EventDigest:
+        read.append("events")
+        return event_digest(paths, correlation_id)
+
+    monkeypatch.setattr(files, "inspect", noting_inspect)
+    monkeypatch.setattr(files, "event_digest", noting_digest)
+    return read
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_seal_reads_nothing_but_its_own_events(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    root, store = tmp_path / "logs", opened(tmp_path / "logs")
+    read = reading(monkeypatch)
+    take(store, STREAM, batch)
+    assert read == [f"{seal.OPERATIONS}.jsonl"] * 2
+    assert not store._digester._runs
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+@pytest.mark.parametrize("place", range(2, 9))
+def test_a_run_taken_over_is_read(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:place], 1)
+    drop(store)
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 1)
+    assert {"events", "positions.jsonl", "api.log"} <= set(read)
+    store.release()
+    assert contents(root) == contents(undisturbed)
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_adopted_files_are_read(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:6], 1)
+    drop(store)
+    next((root / STATE_DIR).glob("*.journal")).unlink()
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 1)
+    assert "events" in read
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_a_batch_that_was_not_hashed_is_read(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the files and in the journal, but what comes after that failed."""
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:5], 1)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(store_module, "JOURNAL_BYTES", 0)
+        patch.setattr(store_module, "write_atomically", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        take(store, STREAM[5:6], 1)
+    read = reading(monkeypatch)
+    take(store, STREAM[5:], 1)
+    assert read.count("events") == 1  # the other run's are hashed
+    store.release()
+    assert contents(root) == contents(undisturbed)
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_a_void_digest_is_made_up_for(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "HELD_BYTES", 0)
+    root = tmp_path / "logs"
+    store = opened(root)
+    read = reading(monkeypatch)
+    take(store, STREAM, 3)
+    assert read.count("events") == 2
+    assert "positions.jsonl" not in read  # the digests of the files are good
+    store.release()
+    assert hashes(root) == hashes(undisturbed)
+
+
+def test_hashing_goes_on_while_others_wait(tmp_path: Path) -> None:
+    store = opened(tmp_path / "logs")
+    take(store, STREAM[:-1], 1)
+    digests_of_other, _ = store._digester._runs[OTHER]
+    deadline = time.monotonic() + 10
+    while not digests_of_other.files or not digests_of_other.events._held:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    store.release()
+
+
+@pytest.mark.parametrize("harm", ["gone", "shorter", "longer"])
+def test_what_others_do_to_the_files_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    monkeypatch.setattr(digester, "QUIET_S", 60.0)
+    monkeypatch.setattr(digester, "PATIENCE_S", 60.0)
+    root = tmp_path / "logs"
+    store = opened(root)
+    take(store, STREAM[:8], 1)
+    file = root / CID / "7" / "events" / "positions.jsonl"
+    match harm:
+        case "gone":
+            file.unlink()
+        case "shorter":
+            os.truncate(file, len(STREAM[2].payload))
+        case _:
+            file.write_bytes(file.read_bytes() + positions(CID, 99, 9).payload)
+    (sealed,) = take(store, STREAM[8:9], 1)
+    assert sealed.error_code == "LOG-005"
+    report = verify(LogDirectoryManager(root).find(CID))
+    assert report.event_hash == sealed.event_hash
+    assert [problem.split(":")[0] for problem in report.problems] == ["sealed with an error"]
+    store.release()
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     first = opened(tmp_path / "logs")
     second = Store(LogDirectoryManager(tmp_path / "logs"), "5eed", SystemClock(), fsync=False)
@@ -310,208 +440,3 @@ def test_a_line_that_is_no_event_does_not_prevent_the_seal(tmp_path: Path) -> No
     store.release()
     report = verify(LogDirectoryManager(root).find(CID))
     assert any("positions.jsonl line 1 is no PositionSnapshot" in problem for problem in report.problems)
-
-
-# -------------------------------------------------------------------------------------------- hashed while appending
-
-
-@pytest.fixture
-def _followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small runs are followed too."""
-    monkeypatch.setattr(digester, "START_BYTES", 0)
-
-
-def reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a seal reads from the disk, from now on."""
-    read: list[str] = []
-    inspect, event_digest = files.inspect, files.event_digest
-
-    def noting_inspect(path: Path) -> seal.Inspected:
-        read.append(path.name)
-        return inspect(path)
-
-    def noting_digest(paths: Iterable[Path], correlation_id: str) -> files.EventDigest:
-        read.append("events")
-        return event_digest(paths, correlation_id)
-
-    monkeypatch.setattr(files, "inspect", noting_inspect)
-    monkeypatch.setattr(files, "event_digest", noting_digest)
-    return read
-
-
-OWN = f"{seal.OPERATIONS}.jsonl"
-
-
-@pytest.mark.usefixtures("_followed")
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_a_seal_reads_nothing_but_its_own_events(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    root, store = tmp_path / "logs", opened(tmp_path / "logs")
-    read = reading(monkeypatch)
-    take(store, STREAM, batch)
-    assert read == [OWN, OWN]
-    assert not store._digester._runs
-    store.release()
-    assert contents(root) == contents(undisturbed)
-    assert hashes(root) == hashes(undisturbed)
-
-
-def test_small_runs_need_no_process(undisturbed: Path, tmp_path: Path) -> None:
-    store = opened(tmp_path / "logs")
-    take(store, STREAM, 1)
-    assert store._digester._process is None
-    store.release()
-    assert hashes(tmp_path / "logs") == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-@pytest.mark.parametrize("place", range(2, 9))
-def test_a_run_taken_over_is_read(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
-) -> None:
-    root = tmp_path / "logs"
-    store = opened(root)
-    take(store, STREAM[:place], 1)
-    drop(store)
-    store = opened(root)
-    read = reading(monkeypatch)
-    take(store, STREAM, 1)
-    assert {"events", "positions.jsonl", "api.log"} <= set(read)
-    store.release()
-    assert contents(root) == contents(undisturbed)
-    assert hashes(root) == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-def test_adopted_files_are_read(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "logs"
-    store = opened(root)
-    take(store, STREAM[:6], 1)
-    drop(store)
-    next((root / STATE_DIR).glob("*.journal")).unlink()
-    store = opened(root)
-    read = reading(monkeypatch)
-    take(store, STREAM, 1)
-    assert "events" in read
-    store.release()
-    assert hashes(root) == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-@pytest.mark.parametrize("step", ["append", "journal", "after the journal"])
-def test_what_failed_is_not_hashed_twice_or_not_at_all(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "full")
-
-    root = tmp_path / "logs"
-    store = opened(root)
-    take(store, STREAM[:5], 1)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
-        match step:
-            case "append":
-                patch.setattr(os, "writev", full)
-            case "journal":
-                patch.setattr(store, "_write_journal", full)
-            case _:
-                patch.setattr(store_module, "JOURNAL_BYTES", 0)
-                patch.setattr(store_module, "write_atomically", full)
-        take(store, STREAM[5:6], 1)
-    read = reading(monkeypatch)
-    take(store, STREAM[5:], 1)
-    # in the last case the batch is in the files and never fed: the sizes tell
-    assert read == (["positions.jsonl", "events", OWN, OWN] if step == "after the journal" else [OWN, OWN])
-    store.release()
-    assert contents(root) == contents(undisturbed)
-    assert hashes(root) == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-def test_a_void_digest_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = opened(tmp_path / "logs")
-    read = reading(monkeypatch)
-    disorder = positions(CID, 3, 1, 7, 5)
-    (sealed,) = take(store, (start(CID, 2), disorder, end(CID, 4, positions=3)), 1)
-    assert read.count("events") == 1
-    assert "positions.jsonl" not in read  # its own digest is good
-    report = verify(LogDirectoryManager(tmp_path / "logs").find(CID))
-    assert sealed.event_hash == report.event_hash
-    assert report.problems == ("events/positions.jsonl is out of order at 1 lines",)
-    store.release()
-
-
-@pytest.mark.usefixtures("_followed")
-@pytest.mark.parametrize("place", [3, 6, 8])
-@pytest.mark.parametrize("how", ["killed", "no answer", "cannot start"])
-def test_the_seal_does_not_need_the_process(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, how: str
-) -> None:
-    store = opened(tmp_path / "logs")
-    if how == "cannot start":
-        monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
-    take(store, STREAM[:place], 1)
-    process = store._digester._process
-    if how == "killed":
-        assert process is not None
-        process.kill()
-        process.wait()
-    elif how == "no answer":
-        monkeypatch.setattr(digester, "ANSWER_S", 0.0)
-    take(store, STREAM[place:], 1)
-    store.release()
-    assert contents(tmp_path / "logs") == contents(undisturbed)
-    assert hashes(tmp_path / "logs") == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-def test_the_process_may_die_between_its_answers(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = opened(tmp_path / "logs")
-    monkeypatch.setattr(store._digester, "hash_with", lambda *_: store._digester._give_up("test"))
-    take(store, STREAM, 1)
-    store.release()
-    assert hashes(tmp_path / "logs") == hashes(undisturbed)
-
-
-@pytest.mark.usefixtures("_followed")
-@pytest.mark.parametrize("harm", ["gone", "shorter", "longer"])
-def test_what_others_do_to_the_files_is_seen(tmp_path: Path, harm: str) -> None:
-    root = tmp_path / "logs"
-    store = opened(root)
-    take(store, STREAM[:8], 1)
-    file = root / CID / "7" / "events" / "positions.jsonl"
-    match harm:
-        case "gone":
-            file.unlink()
-        case "shorter":
-            os.truncate(file, len(STREAM[2].payload))
-        case _:
-            file.write_bytes(file.read_bytes() + positions(CID, 99, 9).payload)
-    (sealed,) = take(store, STREAM[8:9], 1)
-    assert sealed.error_code == "LOG-005"
-    report = verify(LogDirectoryManager(root).find(CID))
-    assert report.event_hash == sealed.event_hash
-    assert [problem.split(":")[0] for problem in report.problems] == ["sealed with an error"]
-    store.release()
-
-
-@pytest.mark.usefixtures("_followed")
-def test_a_slow_process_holds_nobody_up(undisturbed: Path, tmp_path: Path) -> None:
-    """What the pipe does not take waits here."""
-    store = opened(tmp_path / "logs")
-    take(store, STREAM[:2], 1)
-    store._digester.feed(CID, {})
-    process = store._digester._process
-    assert process is not None
-    os.kill(process.pid, signal.SIGSTOP)
-    take(store, STREAM[2:8], 1)
-    store._digester._unsent += b'{"type":"forget","cid":"nobody"}\n' * 20_000
-    store._digester._send()
-    assert store._digester._unsent
-    os.kill(process.pid, signal.SIGCONT)
-    take(store, STREAM[8:], 1)
-    store.release()
-    assert hashes(tmp_path / "logs") == hashes(undisturbed)

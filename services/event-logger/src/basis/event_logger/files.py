@@ -7,14 +7,15 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from basis.event_logger.core.canonical import DisorderError, canonical_blocks, order_of, sorted_log
+from basis.event_logger.core.digests import EventDigest
 from basis.event_logger.core.seal import Inspected
 from basis.models.messages import FileSeal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_OPEN: Final = 128
@@ -139,15 +140,6 @@ def inspect_all(paths: Iterable[Path]) -> dict[Path, Inspected]:
     return {path: inspect(path) for path in sorted(paths)}
 
 
-class EventDigest(NamedTuple):
-    """Hash over event files, before the later ones are added."""
-
-    last: int
-    """Highest order in it; -1 where there is none."""
-    hash_with: Callable[[bytes], str | None]
-    """SHA-256 with later canonical text; None where the files have to be read after all."""
-
-
 def event_digest(paths: Iterable[Path], correlation_id: str) -> EventDigest:
     """Digest of the canonical log over event files; memory does not grow with their size.
 
@@ -171,13 +163,7 @@ def _digest_beside(texts: Iterable[bytes]) -> EventDigest:
             if before is not None:
                 before.result()
             before = pool.submit(digest.update, text)
-
-    def hash_with(later: bytes) -> str:
-        whole = digest.copy()
-        whole.update(later)
-        return whole.hexdigest()
-
-    return EventDigest(order_of(text[text.rfind(b"\n", 0, -1) + 1 :]) if text else -1, hash_with)
+    return EventDigest(digest, order_of(text[text.rfind(b"\n", 0, -1) + 1 :]) if text else -1)
 
 
 def _joined(texts: Iterable[bytes]) -> Iterator[bytes]:
@@ -199,6 +185,4 @@ def event_hash(paths: Iterable[Path], correlation_id: str) -> str:
         ValueError: a line that is no event.
         OSError: a file cannot be read.
     """
-    found = event_digest(paths, correlation_id).hash_with(b"")
-    assert found is not None, "nothing is left to be read"
-    return found
+    return event_digest(paths, correlation_id).digest.hexdigest()

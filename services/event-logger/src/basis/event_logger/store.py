@@ -11,30 +11,28 @@ import hashlib
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from basis.event_logger import files
-from basis.event_logger.core import journal, plan, seal
+from basis.event_logger.core import digests, journal, plan, seal
 from basis.event_logger.core.canonical import order_of, sorted_log
 from basis.event_logger.core.journal import FileMark, Position, Record, RunMark
-from basis.event_logger.core.seal import Inspected
 from basis.event_logger.digester import Digester
 from basis.event_logger.directories import STATE_DIR, write_atomically
 from basis.models.errors import ComponentError, InputError
 from basis.models.events import EVENT_MODELS
-from basis.models.messages import FileSeal, RunEnd, RunMetadata, RunSealed, RunStart
+from basis.models.messages import RunEnd, RunMetadata, RunSealed, RunStart
 from basis.runtime import codec
 from basis.runtime.structured_logger import COMPONENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from basis.event_logger.core.following import Followed
+    from basis.event_logger.core.digests import EventDigest
     from basis.event_logger.core.plan import Incoming, Kind, Target
+    from basis.event_logger.core.seal import Inspected
     from basis.event_logger.directories import LogDirectoryManager, RunDir
-    from basis.event_logger.files import EventDigest
     from basis.runtime.clock import Clock
 
 JOURNAL_BYTES: Final = 1_000_000
@@ -241,7 +239,7 @@ class Store:
         marks = {}
         for path in _present(run):
             file = run.path / path
-            is_event_file = plan.is_event_path(path)
+            is_event_file = digests.is_event_path(path)
             # events read again are recognised by their order, log lines are not: those that our own first try at this
             # start left are cut away, those of a writer whose journal is lost are kept, at worst doubled
             again = self._had_journal or run.correlation_id in self._beginning
@@ -306,28 +304,20 @@ class Store:
 
     def _inspected(self, run: RunDir) -> tuple[dict[str, Inspected], EventDigest | str]:
         """All files, and the digest over the events; only what was not hashed when it was appended is read for it."""
-        followed = self._digester.finished(run.correlation_id)
+        done = self._digester.finished(run.correlation_id)
         sizes = {path: (run.path / path).stat().st_size for path in _present(run)}
-        inspected = _known_files(followed, sizes)
+        inspected = digests.known_files(done, sizes)
         unknown = {run.path / path: path for path in sizes.keys() - inspected.keys()}
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal") as pool:
             counting = pool.submit(files.inspect_all, unknown)
-            digest = self._known_events(run, followed, sizes) or self._digest(run, sizes)
+            digest = digests.known_events(done, sizes) or self._digest(run, sizes)
             inspected |= {unknown[path]: found for path, found in counting.result().items()}
         return inspected, digest
-
-    def _known_events(self, run: RunDir, followed: Followed | None, sizes: Mapping[str, int]) -> EventDigest | None:
-        if followed is None or followed.last is None:
-            return None
-        hashed = {path: file.size for path, file in followed.files.items() if plan.is_event_path(path)}
-        if hashed != {path: size for path, size in sizes.items() if plan.is_event_path(path)}:
-            return None
-        return files.EventDigest(followed.last, partial(self._digester.hash_with, run.correlation_id))
 
     @staticmethod
     def _digest(run: RunDir, paths: Iterable[str]) -> EventDigest | str:
         """Digest over the run's own events; the reason in words where a line is no event."""
-        events = [run.path / path for path in paths if plan.is_event_path(path)]
+        events = [run.path / path for path in paths if digests.is_event_path(path)]
         try:
             return files.event_digest(events, run.correlation_id)
         except ValueError as error:
@@ -338,10 +328,10 @@ class Store:
         """Hash over the run's events and the event-logger's own, which are the last; and what is wrong with them."""
         if isinstance(found, str):  # what is no event has no canonical form: sealed all the same, and says so
             return hashlib.sha256(b"").hexdigest(), found
-        event_hash = None
-        if not operations or order_of(operations[: operations.index(b"\n")]) > found.last:
-            event_hash = found.hash_with(sorted_log([[operations]], run.correlation_id))
-        return event_hash or files.event_hash(run.events.glob("*.jsonl"), run.correlation_id), None
+        if operations and order_of(operations[: operations.index(b"\n")]) <= found.last:
+            return files.event_hash(run.events.glob("*.jsonl"), run.correlation_id), None
+        found.digest.update(sorted_log([[operations]], run.correlation_id))
+        return found.digest.hexdigest(), None
 
     def close_run(self, seq: int, cid: str, *, sealed: bool) -> None:
         """The end of a run is dealt with: forget the run where the engine has been told of its seal.
@@ -410,16 +400,6 @@ def _present(run: RunDir) -> list[str]:
     """Event files and component logs that are there, relative to the run's directory."""
     logs = [path.name for path in run.path.glob("*.log")]
     return sorted(logs) + sorted(f"events/{path.name}" for path in run.events.glob("*.jsonl"))
-
-
-def _known_files(followed: Followed | None, sizes: Mapping[str, int]) -> dict[str, Inspected]:
-    """What need not be read: files that were hashed as far as they are on disk, and empty ones."""
-    empty = FileSeal(count=0, bytes=0, sha256=hashlib.sha256(b"").hexdigest())
-    known = {path: Inspected(empty, 0.0) for path, size in sizes.items() if size == 0}
-    for path, file in (followed.files if followed is not None else {}).items():
-        if file.size == sizes.get(path):
-            known[path] = Inspected(FileSeal(count=file.count, bytes=file.size, sha256=file.sha256), file.duration_ms)
-    return known
 
 
 def _tail(path: Path) -> tuple[int, int]:

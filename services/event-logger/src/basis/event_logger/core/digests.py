@@ -9,22 +9,34 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from operator import itemgetter, lt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from basis.event_logger.core.canonical import keyed_lines, text_of
-from basis.event_logger.core.plan import is_event_path
+from basis.event_logger.core.plan import event_path
+from basis.event_logger.core.seal import Inspected
 from basis.models.events.base import TICK_SPAN
+from basis.models.messages import FileSeal
+from basis.runtime.domain_events import EVERY_TICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from basis.event_logger.core.canonical import Keyed
 
 HELD_BYTES: Final = 64 * 1024**2
-"""Events of one run that wait for their place, at most."""
+"""Canonical text of one run that waits for its place, at most."""
 RELEASE_BYTES: Final = 1024**2
 """Less is not worth a release."""
+_EVERY_TICK: Final = frozenset(map(event_path, EVERY_TICK))
 _first = itemgetter(0)
+
+
+class EventDigest(NamedTuple):
+    """Digest over event files, to which later events may be added."""
+
+    digest: hashlib._Hash
+    last: int
+    """Highest order in it; -1 where there is none."""
 
 
 class FileDigest:
@@ -33,6 +45,8 @@ class FileDigest:
     def __init__(self) -> None:
         self.count = 0
         self.size = 0
+        self.duration_ms = 0.0
+        """Time that hashing took, as the caller says."""
         self._digest = hashlib.sha256()
 
     def add(self, part: bytes) -> None:
@@ -41,28 +55,25 @@ class FileDigest:
         self.count += part.count(b"\n")
         self.size += len(part)
 
-    @property
-    def sha256(self) -> str:
-        """Of all so far, in hex."""
-        return self._digest.hexdigest()
+    def inspected(self) -> Inspected:
+        """What a reading of the file would find."""
+        return Inspected(FileSeal(count=self.count, bytes=self.size, sha256=self._digest.hexdigest()), self.duration_ms)
 
 
 class CanonicalDigest:
     """SHA-256 of the canonical log while events come.
 
-    Commits are strictly in sequence: once every type that comes at every tick has an event of tick T or later, all
-    events of the ticks before T are there. Up to that limit lines are sorted and hashed; those above are held.
+    Commits are strictly in sequence: once every type of :data:`EVERY_TICK` has an event of tick T or later, all events
+    of the ticks before T are there. Up to that limit lines are sorted and hashed; those above are held.
 
     Args:
         correlation_id: run.
-        every_tick: event files that get lines at every tick.
     """
 
-    def __init__(self, correlation_id: str, every_tick: Iterable[str]) -> None:
+    def __init__(self, correlation_id: str) -> None:
         self.void: str | None = None
         """Why the digest is worth nothing; None while it is good."""
         self._correlation_id = correlation_id
-        self._every_tick = tuple(every_tick)
         self._digest = hashlib.sha256()
         self._held: dict[str, Keyed] = {}
         self._last: dict[str, int] = {}
@@ -77,10 +88,10 @@ class CanonicalDigest:
         try:
             keyed = keyed_lines(block, self._correlation_id)
         except ValueError as error:
-            self._give_up(str(error))
+            self.give_up(str(error))
             return
         if self._is_disorder(path, list(map(_first, keyed))):
-            self._give_up(f"{path}: out of order")
+            self.give_up(f"{path}: out of order")
             return
         self._held.setdefault(path, []).extend(keyed)
         self._last[path] = keyed[-1][0]
@@ -88,20 +99,21 @@ class CanonicalDigest:
         if self._size >= RELEASE_BYTES:
             self._release_ticks()
         if self._size > HELD_BYTES:
-            self._give_up("too much to hold")
+            self.give_up("too much to hold")
 
     def _is_disorder(self, path: str, orders: list[int]) -> bool:
         above = max(self._last.get(path, -1), self._released)
         return orders[0] <= above or not all(map(lt, orders, orders[1:]))
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """Make it void."""
         self.void = reason
         self._held.clear()
         self._size = 0
 
     def _release_ticks(self) -> None:
         """Hash the events of the ticks that are complete."""
-        limit = min(self._last.get(path, 0) for path in self._every_tick) // TICK_SPAN * TICK_SPAN
+        limit = min(self._last.get(path, 0) for path in _EVERY_TICK) // TICK_SPAN * TICK_SPAN
         if limit > self._limit:
             self._limit = limit
             self._release(limit)
@@ -118,22 +130,31 @@ class CanonicalDigest:
             self._size = sum(len(text) for keyed in self._held.values() for _, text in keyed)
             self._digest.update(text_of(released))
 
-    def finish(self) -> int | None:
-        """Take in what is still held; returns the highest order, -1 where there is none, None where it is void."""
-        if self.void is not None:
-            return None
-        self._release(None)
-        return self._released
+    def finish(self) -> EventDigest | None:
+        """Digest over all that was added; None where it is void."""
+        if self.void is None:
+            self._release(None)
+        return None if self.void is not None else EventDigest(self._digest.copy(), self._released)
 
-    def hash_with(self, later: bytes) -> str:
-        """SHA-256 in hex, after :meth:`finish`.
 
-        Args:
-            later: canonical text that comes after all that was added.
-        """
-        digest = self._digest.copy()
-        digest.update(later)
-        return digest.hexdigest()
+class RunDigests:
+    """Digests of one run, whose files were all empty when it began.
+
+    Args:
+        correlation_id: run.
+    """
+
+    def __init__(self, correlation_id: str) -> None:
+        self.files: dict[str, FileDigest] = {}
+        """Path relative to the run's directory -> digest."""
+        self.events = CanonicalDigest(correlation_id)
+
+    def add_to_file(self, path: str, parts: Iterable[bytes]) -> FileDigest:
+        """Hash what is appended to a file; returns its digest."""
+        digest = self.files.setdefault(path, FileDigest())
+        for part in parts:
+            digest.add(part)
+        return digest
 
 
 def event_blocks(path: str, parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -147,3 +168,35 @@ def event_blocks(path: str, parts: Iterable[bytes]) -> Iterator[bytes]:
             rest += part
     if rest:
         yield rest
+
+
+def known_files(digests: RunDigests | None, sizes: Mapping[str, int]) -> dict[str, Inspected]:
+    """What need not be read: files whose digest covers all that is on disk, and empty ones.
+
+    Args:
+        digests: of the run; None where there are none.
+        sizes: path relative to the run's directory -> bytes on disk.
+    """
+    known = {path: FileDigest() for path, size in sizes.items() if size == 0}
+    if digests is not None:
+        known |= {path: digest for path, digest in digests.files.items() if digest.size == sizes.get(path)}
+    return {path: digest.inspected() for path, digest in known.items()}
+
+
+def known_events(digests: RunDigests | None, sizes: Mapping[str, int]) -> EventDigest | None:
+    """Digest over the run's events; None where the event files have to be read for it.
+
+    Args:
+        digests: of the run; None where there are none.
+        sizes: path relative to the run's directory -> bytes on disk.
+    """
+    if digests is None:
+        return None
+    covered = {path: digest.size for path, digest in digests.files.items() if is_event_path(path)}
+    on_disk = {path: size for path, size in sizes.items() if is_event_path(path)}
+    return digests.events.finish() if covered == on_disk else None
+
+
+def is_event_path(path: str) -> bool:
+    """True for an event file, False for a component log."""
+    return path.startswith("events/")

@@ -194,11 +194,6 @@ def event_path(event_type: str) -> str:
     return f"events/{event_type}.jsonl"
 
 
-def is_event_path(path: str) -> bool:
-    """True for an event file, False for a component log."""
-    return path.startswith("events/")
-
-
 def log_path(component: str) -> str:
     """Path of a component log, relative to the run's directory."""
     return f"{component}.log"
