@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -341,38 +340,16 @@ def test_a_void_digest_is_made_up_for(undisturbed: Path, tmp_path: Path, monkeyp
     assert hashes(root) == hashes(undisturbed)
 
 
-def test_hashing_goes_on_while_others_wait(tmp_path: Path) -> None:
-    store = opened(tmp_path / "logs")
-    take(store, STREAM[:-1], 1)
-    digests_of_other, _ = store._digester._runs[OTHER]
-    deadline = time.monotonic() + 10
-    while not digests_of_other.files or not digests_of_other.events._held:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    store.release()
-
-
-@pytest.mark.parametrize("harm", ["gone", "shorter", "longer"])
-def test_what_others_do_to_the_files_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
-    monkeypatch.setattr(digester, "QUIET_S", 60.0)
-    monkeypatch.setattr(digester, "PATIENCE_S", 60.0)
+def test_appending_waits_for_the_hashing(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digester, "BACKLOG_BYTES", 0)
     root = tmp_path / "logs"
     store = opened(root)
-    take(store, STREAM[:8], 1)
-    file = root / CID / "7" / "events" / "positions.jsonl"
-    match harm:
-        case "gone":
-            file.unlink()
-        case "shorter":
-            os.truncate(file, len(STREAM[2].payload))
-        case _:
-            file.write_bytes(file.read_bytes() + positions(CID, 99, 9).payload)
-    (sealed,) = take(store, STREAM[8:9], 1)
-    assert sealed.error_code == "LOG-005"
-    report = verify(LogDirectoryManager(root).find(CID))
-    assert report.event_hash == sealed.event_hash
-    assert [problem.split(":")[0] for problem in report.problems] == ["sealed with an error"]
+    take(store, STREAM[:-1], 1)
+    assert store._digester._backlog == 0
+    assert not store._digester._waiting
+    take(store, STREAM[-1:], 1)
     store.release()
+    assert hashes(root) == hashes(undisturbed)
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

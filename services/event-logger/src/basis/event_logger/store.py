@@ -185,8 +185,7 @@ class Store:
                 self._files.append(run.path / path, parts, sync=self._fsync or mark.durable)
         self._write_journal(work.record)
         self._dirty.clear()
-        for cid, by_path in work.appends.items():
-            self._digester.feed(cid, by_path)
+        self._digester.feed(work.appends)
         return work.warnings
 
     def open_run(self, message: Incoming, cid: str) -> list[str]:
@@ -231,8 +230,8 @@ class Store:
         self._write_journal(Record(message.seq, started={cid: RunMark(start.pid, durable, first, marks)}))
         self._beginning.discard(cid)
         if not adopted:
-            self._digester.begin(cid, run.path)
-            self._digester.feed(cid, lines)
+            self._digester.begin(cid)
+            self._digester.feed({cid: lines})
 
     def _adopt(self, run: RunDir) -> dict[str, FileMark]:
         """Marks of files that are there already, from a writer whose journal is lost or never got so far."""

@@ -19,7 +19,7 @@ from basis.models.messages import FileSeal
 from basis.runtime.domain_events import EVERY_TICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from basis.event_logger.core.canonical import Keyed
 
@@ -88,10 +88,10 @@ class CanonicalDigest:
         try:
             keyed = keyed_lines(block, self._correlation_id)
         except ValueError as error:
-            self.give_up(str(error))
+            self._give_up(str(error))
             return
         if self._is_disorder(path, list(map(_first, keyed))):
-            self.give_up(f"{path}: out of order")
+            self._give_up(f"{path}: out of order")
             return
         self._held.setdefault(path, []).extend(keyed)
         self._last[path] = keyed[-1][0]
@@ -99,14 +99,13 @@ class CanonicalDigest:
         if self._size >= RELEASE_BYTES:
             self._release_ticks()
         if self._size > HELD_BYTES:
-            self.give_up("too much to hold")
+            self._give_up("too much to hold")
 
     def _is_disorder(self, path: str, orders: list[int]) -> bool:
         above = max(self._last.get(path, -1), self._released)
         return orders[0] <= above or not all(map(lt, orders, orders[1:]))
 
-    def give_up(self, reason: str) -> None:
-        """Make it void."""
+    def _give_up(self, reason: str) -> None:
         self.void = reason
         self._held.clear()
         self._size = 0
@@ -149,7 +148,7 @@ class RunDigests:
         """Path relative to the run's directory -> digest."""
         self.events = CanonicalDigest(correlation_id)
 
-    def add_to_file(self, path: str, parts: Iterable[bytes]) -> FileDigest:
+    def add_to_file(self, path: str, parts: Sequence[bytes]) -> FileDigest:
         """Hash what is appended to a file; returns its digest."""
         digest = self.files.setdefault(path, FileDigest())
         for part in parts:
@@ -157,17 +156,12 @@ class RunDigests:
         return digest
 
 
-def event_blocks(path: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+def event_blocks(path: str, parts: Sequence[bytes]) -> Sequence[bytes]:
     """What is appended to a file as blocks of complete lines for :meth:`CanonicalDigest.add`; none for a log."""
-    rest = b""
-    for part in parts if is_event_path(path) else ():
-        if part.endswith(b"\n"):
-            yield rest + part
-            rest = b""
-        else:  # its newline comes as a part of its own
-            rest += part
-    if rest:
-        yield rest
+    if not is_event_path(path):
+        return ()
+    # a payload without its last newline has that in a part of its own
+    return parts if all(part.endswith(b"\n") and part != b"\n" for part in parts) else [b"".join(parts)]
 
 
 def known_files(digests: RunDigests | None, sizes: Mapping[str, int]) -> dict[str, Inspected]:
