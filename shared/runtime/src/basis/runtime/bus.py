@@ -529,7 +529,9 @@ class Bus:
     async def publish_stream(self, messages: Iterable[StreamMessage]) -> None:
         """Put messages into their streams; returns once JetStream has every one of them.
 
-        A message whose acknowledgement does not come is published again under the same Nats-Msg-Id.
+        A message whose acknowledgement does not come is published again under the same Nats-Msg-Id. Messages of one
+        subject go one after the other, so that a repeat never comes after its successor (the sink's watermark would take
+        it for one that it has); different subjects go side by side.
 
         Raises:
             ComponentError: LOG-002, the stream refused or stayed silent beyond the patience.
@@ -537,12 +539,18 @@ class Bus:
         trace_headers = telemetry.inject({})
         try:
             async with asyncio.TaskGroup() as group:
+                by_subject: dict[str, list[StreamMessage]] = {}
                 for message in messages:
-                    await self._publishing.acquire()
-                    task = group.create_task(self._publish_one(message, trace_headers))
-                    task.add_done_callback(lambda _: self._publishing.release())
+                    by_subject.setdefault(message.subject, []).append(message)
+                for same_subject in by_subject.values():
+                    group.create_task(self._publish_in_turn(same_subject, trace_headers))
         except* ComponentError as failed:
             raise failed.exceptions[0] from failed  # one message that cannot be published says it for all
+
+    async def _publish_in_turn(self, messages: list[StreamMessage], trace_headers: dict[str, str]) -> None:
+        for message in messages:
+            async with self._publishing:
+                await self._publish_one(message, trace_headers)
 
     async def _publish_one(self, message: StreamMessage, trace_headers: dict[str, str]) -> None:
         assert HEADER_MSG_ID in message.headers, "a stream message may be repeated: it needs its id"
