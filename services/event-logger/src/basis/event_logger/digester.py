@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 BACKLOG_BYTES: Final = 16 * 1024**2
 """Appended and not yet hashed, at most: appending waits for the rest."""
 
+FLOOD_BYTES: Final = 1 * 1024**2
+"""More than this at once means that the stream is full and waits for us: hashing beside the appending would slow it
+eightfold, so the run's hashes are left to its seal, which reads the files."""
+
 
 class Digester:
     """Digests by run. Called by one thread at a time, as the store is."""
@@ -54,6 +58,10 @@ class Digester:
         if not work:
             return
         size = sum(len(part) for _, _, parts in work for part in parts)
+        if size > FLOOD_BYTES:
+            for cid in appends:
+                self.forget(cid)
+            return
         for pool, digest in ((self._of_files, _digest_files), (self._of_events, _digest_events)):
             self._waiting.append((size, pool.submit(digest, work)))
             self._backlog += size
