@@ -19,7 +19,8 @@ docker image inspect "$base" >/dev/null 2>&1 || docker pull -q "$base" >/dev/nul
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 for stub in "${stubs[@]}"; do
-  path=$(ldconfig -p | awk -v stub="$stub" '$1 == stub && /x86-64|AArch64/ {print $NF; exit}')
+  # no `exit` in awk: ldconfig would die of the closed pipe now and then, and pipefail would end this script without a word
+  path=$(ldconfig -p | awk -v stub="$stub" '$1 == stub && /x86-64|AArch64/ && !found {print $NF; found = 1}')
   [ -z "$path" ] || cp -L "$path" "$folder/"
 done
 printf 'FROM %s\nCOPY *.so.* /usr/lib/%s-linux-gnu/\n' "$base" "$(uname -m)" > "$folder/Dockerfile"
