@@ -6,13 +6,66 @@ Files: ``configs/modes/<mode>.yaml`` (:class:`ModeConfig`), ``configs/venues/<ve
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from basis.models.base import Fraction, FrozenModel, NonNegative, Positive
-from basis.models.instruments import CEX_VENUES, INSTRUMENTS, Venue
-from basis.models.market import DEFAULT_FEEDS, Feed, FeedOverride, required_columns
+from basis.models.errors import InputError
+from basis.models.instruments import CEX_VENUES, INSTRUMENTS, InstrumentType, Venue, margin_key
+from basis.models.market import (
+    DEFAULT_FEEDS,
+    PERP_BAR_KINDS,
+    AssetPrice,
+    Feed,
+    FeedKind,
+    FeedOverride,
+    asset_prices,
+    required_columns,
+)
+from basis.models.strategy_config import (
+    BasisStrategyConfig,
+    DirectionalStrategyConfig,
+    LendingStrategyConfig,
+    LeveragedStrategyConfig,
+    MarketNeutralStrategyConfig,
+    StakingStrategyConfig,
+    StrategyConfig,
+    StrategyParameters,
+)
+
+__all__ = [
+    "AaveConfig",
+    "AaveReserveConfig",
+    "BasisStrategyConfig",
+    "CapitalFlow",
+    "CexConfig",
+    "DataConfig",
+    "DexConfig",
+    "DirectionalStrategyConfig",
+    "EngineConfig",
+    "ExecutionManagerConfig",
+    "FlashLoanConfig",
+    "GasUnits",
+    "LendingStrategyConfig",
+    "LeveragedStrategyConfig",
+    "MarginTier",
+    "MarketConfig",
+    "MarketNeutralStrategyConfig",
+    "ModeConfig",
+    "RiskConfig",
+    "RunConfig",
+    "Scenario",
+    "ShareClass",
+    "ShareClassConfig",
+    "StakingConfig",
+    "StakingStrategyConfig",
+    "StrategyConfig",
+    "StrategyParameters",
+    "VenueConfig",
+    "WalletConfig",
+]
 
 ShareClass = Literal["USDT", "ETH", "BTC"]
 
@@ -64,6 +117,8 @@ class WalletConfig(FrozenModel):
     """Fixed gas price in gwei; null = market data (base fee + median priority fee), 0 = no gas."""
     gas_units: GasUnits = Field(default_factory=GasUnits)
     """Gas used by each operation."""
+    deposit_delay_s: int = Field(default=0, ge=0)
+    """Seconds until a withdrawal from an exchange is usable in the wallet; 0 = within the same tick."""
 
 
 class AaveReserveConfig(FrozenModel):
@@ -110,7 +165,49 @@ class StakingConfig(FrozenModel):
     lst: Literal["weETH", "wstETH"]
     """Token that stands for the stake."""
     unstake_queue_days: NonNegative = 0.0
-    """Days from the unstake request to the ETH."""
+    """Days from the unstake request to the ETH; 0 = at once."""
+    king: dict[str, NonNegative] = Field(default_factory=dict)
+    """Token -> amount that one KING unwraps into, where rewards are paid in KING; empty = paid in EIGEN and ETHFI."""
+
+
+class MarginTier(FrozenModel):
+    """One bracket of a perp's maintenance margin. Source: each exchange's public table of position tiers."""
+
+    notional_cap: Positive | None
+    """Largest position notional of the bracket, USD; null = without end (last bracket only)."""
+    maintenance_rate: Fraction
+    """Maintenance margin as a fraction of notional."""
+    maintenance_amount: NonNegative = 0.0
+    """Subtracted, so that margin is continuous between brackets, USD."""
+
+
+class MarketConfig(FrozenModel):
+    """Limits of one market. Source: each exchange's public instrument list."""
+
+    kind: Literal["spot", "linear", "inverse"]
+    """Spot, perp margined in the quote, or perp margined in the base (quantity in USD contracts)."""
+    lot: Positive
+    """Smallest step of the quantity: base units, or USD for inverse."""
+    tick: Positive
+    """Smallest step of the price, quote per base."""
+    min_notional: NonNegative
+    """Smallest order, quote currency (USD for inverse)."""
+    max_leverage: Positive = 1.0
+    """Initial margin is notional over this; perps only."""
+    tiers: tuple[MarginTier, ...] = ()
+    """Maintenance margin by notional, ascending; perps only."""
+
+    @model_validator(mode="after")
+    def _check_tiers(self) -> Self:
+        if (self.kind == "spot") == bool(self.tiers):
+            raise ValueError("tiers belong to perps: a perp needs at least one, a spot market takes none")
+        caps = [tier.notional_cap for tier in self.tiers]
+        if caps and (caps[-1] is not None or any(cap is None for cap in caps[:-1])):
+            raise ValueError("tiers: the last notional_cap, and only the last, is null")
+        known = [cap for cap in caps if cap is not None]
+        if any(low >= high for low, high in pairwise(known)):
+            raise ValueError("tiers: notional_cap must rise")
+        return self
 
 
 class CexConfig(FrozenModel):
@@ -123,7 +220,16 @@ class CexConfig(FrozenModel):
     perp_taker_fee_bps: NonNegative
     """Taker fee on perps, basis points of notional."""
     execution_cost_bps: dict[str, dict[str, NonNegative]] = Field(default_factory=dict)
-    """Pair -> notional in USD -> one-way cost in basis points (half spread and slippage); an assumption."""
+    """Market -> notional in USD -> one-way cost in basis points (half spread and slippage); an assumption. The bucket is
+    the smallest listed notional that is not below the order's; a larger order pays the largest."""
+    markets: dict[str, MarketConfig] = Field(default_factory=dict)
+    """Market -> limits: ``BTCUSDT`` for spot, ``BTCUSDT-PERP`` and ``BTCUSD-PERP`` for perps."""
+    liquidation_fee_bps: NonNegative = 50.0
+    """Charged on the notional of a liquidated position, basis points."""
+    deposit_delay_s: int = Field(default=0, ge=0)
+    """Seconds until a transfer to the venue is usable there; 0 = within the same tick."""
+    withdrawal_fees: dict[str, NonNegative] = Field(default_factory=dict)
+    """Token -> fee of a withdrawal, in the token; 0 where left out."""
 
 
 class DexConfig(FrozenModel):
@@ -187,15 +293,55 @@ class DataConfig(FrozenModel):
         return self
 
 
-class StrategyConfig(FrozenModel):
-    """Parameters that every strategy shares (behaviour.md section 3)."""
+class CapitalFlow(FrozenModel):
+    """A deposit or withdrawal of the client during the run."""
 
-    position_deviation_threshold: Fraction = 0.02
-    """Equity move since the last rebalance, as a fraction, above which the mode re-targets."""
-    gas_reserve: NonNegative | None = None
-    """Share class kept out of an entry for gas; null = exactly the gas of the entry at its tick."""
-    min_order_value: NonNegative = 1.0
-    """Smallest order worth sending, USD."""
+    date: AwareDatetime
+    """It takes effect at the first tick at or after this time."""
+    amount: float
+    """Share class; positive = deposit, negative = withdrawal."""
+
+    @model_validator(mode="after")
+    def _check_amount(self) -> Self:
+        if self.amount == 0.0:
+            raise ValueError("amount is 0: expected above 0 for a deposit, below 0 for a withdrawal")
+        return self
+
+
+class Scenario(FrozenModel):
+    """A shock whose consequences the risk monitor shows at every tick."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Name in the log."""
+    lst_depeg: Fraction = 0.0
+    """Fall of each LST against ETH."""
+    eth_fall: Fraction = 0.0
+    """Fall of ETH against USD."""
+    btc_move: float = Field(default=0.0, gt=-1.0)
+    """Relative move of BTC against USD; positive = rise."""
+    eth_rise: NonNegative = 0.0
+    """Rise of ETH against USD, what a short perp suffers from."""
+
+
+class RiskConfig(FrozenModel):
+    """What the risk monitor warns of."""
+
+    hf_warn: Positive = 1.25
+    """Health factor below which it warns."""
+    hf_breach: Positive = 1.1
+    """Health factor below which it is a breach."""
+    ltv_breach: Fraction = 0.95
+    """Debt over the liquidation limit above which it is a breach."""
+    margin_warn: Fraction = 0.30
+    """Margin ratio of a venue below which it warns."""
+    margin_breach: Fraction = 0.20
+    """Margin ratio of a venue below which it is a breach."""
+    delta_warn: Fraction = 0.005
+    """|net delta| over equity above which it warns; market-neutral share classes only."""
+    delta_breach: Fraction = 0.05
+    """|net delta| over equity above which it is a breach; market-neutral share classes only."""
+    scenarios: tuple[Scenario, ...] = ()
+    """Liquidation simulation: what if."""
 
 
 class _RunBase(FrozenModel):
@@ -215,8 +361,12 @@ class _RunBase(FrozenModel):
     """What the mode aims for, per year."""
     max_drawdown: Fraction
     """Largest acceptable fall of equity from its peak."""
-    strategy: StrategyConfig = Field(default_factory=StrategyConfig)
-    """Parameters of the strategy."""
+    strategy: StrategyParameters
+    """Parameters of the strategy; ``family`` decides which there are."""
+    capital_flows: tuple[CapitalFlow, ...] = ()
+    """Deposits and withdrawals during the run, by date."""
+    risk: RiskConfig = Field(default_factory=RiskConfig)
+    """What the risk monitor warns of."""
     execution_manager: ExecutionManagerConfig = Field(default_factory=ExecutionManagerConfig)
     """Patience of the tight loop."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
@@ -241,11 +391,16 @@ class ModeConfig(_RunBase):
     """Currency of the account: a file of ``configs/share_classes``."""
     venues: tuple[Venue, ...] = Field(min_length=1)
     """Venues that the mode uses: files of ``configs/venues``."""
+    venue_overrides: dict[Venue, dict[str, Any]] = Field(default_factory=dict)
+    """Venue -> what differs from its file, e.g. the e-mode that the account is in."""
 
     @model_validator(mode="after")
     def _check_venues(self) -> Self:
+        for venue in self.venue_overrides:
+            if venue not in self.venues:
+                raise ValueError(f"venue_overrides.{venue}: the mode does not list that venue")
         for key in self.position_subscriptions:
-            if INSTRUMENTS[key].venue not in self.venues:
+            if INSTRUMENTS[key].venue not in {*self.venues, Venue.TRANSIT}:
                 raise ValueError(f"position_subscriptions: {key!r} is at a venue that the mode does not list")
         return self
 
@@ -273,27 +428,147 @@ class RunConfig(_RunBase):
         found = self.venues.get(Venue.WALLET)
         return found if isinstance(found, WalletConfig) else None
 
+    @model_validator(mode="after")
+    def _check_strategy(self) -> Self:
+        """What the strategy asks for must be held, and its limits must make sense with the venues' parameters."""
+        for key in self.strategy.required_keys(self.asset, self.share_class.currency):
+            if key not in self.position_subscriptions:
+                raise ValueError(f"strategy of family {self.strategy.family!r} needs {key!r} in position_subscriptions")
+        for venue, symbol in self.perps():
+            if margin_key(venue, symbol) not in self.position_subscriptions:
+                raise ValueError(f"{venue}:Perp:{symbol} needs {margin_key(venue, symbol)!r} in position_subscriptions")
+            if 8 * 3600 % self.time_step_s:
+                raise ValueError(f"time_step_s {self.time_step_s} does not divide the eight hours between two fundings")
+        self._check_transit()
+        leverage = self.leveraged_strategy
+        if leverage is not None:
+            self._check_leverage(leverage)
+        return self
+
+    def _check_transit(self) -> None:
+        for venue, config in self.venues.items():
+            delayed = isinstance(config, CexConfig | WalletConfig) and config.deposit_delay_s > 0
+            held = any(key.startswith("transit:") for key in self.position_subscriptions)
+            if delayed and not held:
+                raise ValueError(
+                    f"venues.{venue}.deposit_delay_s is above 0: add transit:BaseToken:<token> to position_subscriptions"
+                )
+
+    def _check_leverage(self, strategy: LeveragedStrategyConfig | MarketNeutralStrategyConfig) -> None:
+        """The health factor at target must be above the deleverage trigger (behaviour.md section 3)."""
+        aave = self.venues.get(Venue.AAVE_V3)
+        if not isinstance(aave, AaveConfig):
+            raise ValueError("a leveraged strategy needs the venue aave_v3")  # noqa: TRY004 - pydantic wants a ValueError
+        lst = self.lst(strategy.staking_venue)
+        reserve = aave.emode or aave.reserves.get(lst)
+        if reserve is None:
+            raise ValueError(f"venues.aave_v3.reserves has no {lst}")
+        target = self.target_ltv
+        factor = reserve.liquidation_threshold / target
+        if factor <= strategy.hf_deleverage:
+            raise ValueError(
+                f"health factor at target is {factor:.4f} (threshold {reserve.liquidation_threshold} over LTV {target:.4f}), "
+                f"not above strategy.hf_deleverage {strategy.hf_deleverage}: lower strategy.target_ltv"
+            )
+
+    @property
+    def leveraged_strategy(self) -> LeveragedStrategyConfig | MarketNeutralStrategyConfig | None:
+        """Parameters of the strategy where it borrows on Aave, else None."""
+        found = self.strategy
+        if isinstance(found, LeveragedStrategyConfig):
+            return found
+        return found if isinstance(found, MarketNeutralStrategyConfig) and found.leverage else None
+
+    @property
+    def target_ltv(self) -> float:
+        """LTV that a leveraged mode aims for: target, capped by max_ltv and by Aave's LTV less the stake spread."""
+        strategy = self.leveraged_strategy
+        aave = self.venues.get(Venue.AAVE_V3)
+        if strategy is None or not isinstance(aave, AaveConfig):
+            return 0.0
+        limit = (aave.emode or aave.reserves[self.lst(strategy.staking_venue)]).ltv
+        return min(strategy.target_ltv, strategy.max_ltv, limit * (1.0 - strategy.max_stake_spread_move))
+
+    def lst(self, venue: Venue) -> str:
+        """LST of a staking venue of the mode: weETH or wstETH."""
+        found = self.venues.get(venue)
+        if not isinstance(found, StakingConfig):
+            message = f"strategy.staking_venue is {venue}, which the mode does not list in venues"
+            raise ValueError(message)  # noqa: TRY004 - pydantic wants a ValueError
+        return found.lst
+
+    def perps(self) -> tuple[tuple[Venue, str], ...]:
+        """(venue, symbol) of each perp that the mode may hold, in the order of the subscriptions."""
+        entries = (INSTRUMENTS[key] for key in self.position_subscriptions)
+        return tuple((Venue(e.venue), e.symbol) for e in entries if e.type is InstrumentType.PERP)
+
+    def market(self, venue: str, symbol: str, *, perp: bool) -> MarketConfig:
+        """Limits of a market.
+
+        Raises:
+            ValueError: the venue is no exchange of the mode, or does not list the market.
+        """
+        config = self.venues.get(Venue(venue))
+        name = f"{symbol}-PERP" if perp else symbol
+        if not isinstance(config, CexConfig) or name not in config.markets:
+            raise ValueError(f"venues.{venue}.markets has no {name}")
+        return config.markets[name]
+
+    def initial_key(self) -> str:
+        """Instrument that capital starts in, and that deposits reach: the share class in the wallet, else on a CEX.
+
+        Raises:
+            InputError: CONFIG-003, the mode may hold its share class nowhere.
+        """
+        currency = self.share_class.currency
+        for venue in ("wallet", *CEX_VENUES):
+            key = f"{venue}:BaseToken:{currency}"
+            if key in self.position_subscriptions:
+                return key
+        message = f"mode {self.mode!r} holds its share class {currency} nowhere: add it to position_subscriptions"
+        raise InputError("CONFIG-003", message, "config")
+
+    def prices(self) -> dict[str, AssetPrice]:
+        """Asset -> where its price comes from in this mode."""
+        return asset_prices(self.position_subscriptions)
+
     @property
     def gas_token(self) -> str:
-        """Wallet token that gas is paid in: ETH where subscribed, else the share class."""
-        return "ETH" if "wallet:BaseToken:ETH" in self.position_subscriptions else self.share_class.currency
+        """Wallet token that gas is paid in (ADR 0012).
+
+        ETH in modes whose share class is ETH; else the share class at the ETH price: there the wallet holds ETH only in
+        passing, and the first transfers are sent before it holds any.
+        """
+        return self.share_class.currency
 
     def feeds(self) -> tuple[Feed, ...]:
         """Market feeds that the run needs, sorted by column, overrides applied."""
         wallet = self.wallet
         fixed = wallet is None or wallet.gas_price_gwei is not None
         free = wallet is None or wallet.gas_price_gwei == 0
-        columns = required_columns(
-            self.position_subscriptions,
-            self.share_class.currency,
-            needs_gas=not fixed,
-            gas_from_eth=free or self.gas_token == "ETH",
-        )
-        return tuple(self._feed(column) for column in columns)
+        columns = {
+            *required_columns(
+                self.position_subscriptions,
+                self.share_class.currency,
+                needs_gas=not fixed,
+                gas_from_eth=free or self.gas_token == "ETH",
+            ),
+            *self.strategy.required_columns(self.position_subscriptions),
+        }
+        return tuple(self._feed(column) for column in sorted(columns))
 
     def _feed(self, column: str) -> Feed:
-        override = self.data.feeds.get(column)
-        if override is None:
-            return DEFAULT_FEEDS[column]
-        changes = override.model_dump(exclude_none=True)
-        return Feed.model_validate(DEFAULT_FEEDS[column].model_dump() | changes)
+        """The default feed with its overrides; closes, highs and lows of a perp follow those of its bars."""
+        name, _, market = column.partition(":")
+        feed = DEFAULT_FEEDS[column].model_dump()
+        if name in PERP_BAR_KINDS and (bars := self.data.feeds.get(f"perp:{market}")) is not None:
+            feed |= bars.model_dump(exclude_none=True, exclude={"field", "kind"})
+        if (override := self.data.feeds.get(column)) is not None:
+            feed |= override.model_dump(exclude_none=True)
+        found = Feed.model_validate(feed)
+        if found.kind in {FeedKind.HIGH, FeedKind.LOW} and found.period_s > self.time_step_s:
+            raise ValueError(
+                f"{column}: bars of {found.period_s} s are longer than a tick of {self.time_step_s} s; "
+                f"set data.feeds.perp:{market} to finer bars"
+            )
+        return found

@@ -5,13 +5,16 @@ There is no Trade model anywhere: a fill is a handshake (docs/adr/0005).
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from basis.models.base import FrozenModel, NonNegative
 from basis.models.instruments import split_key
 from basis.models.operations import ExecutionStatus
+
+CostKind = Literal["fees", "gas", "slippage", "external"]
+"""Fees of the venue, gas, adverse fill against the market price, and capital paid out to the client (no cost at all)."""
 
 
 class ExecutionHandshake(FrozenModel):
@@ -29,6 +32,9 @@ class ExecutionHandshake(FrozenModel):
     """Fee and gas paid, in ``fee_currency``; already inside ``actual_deltas``."""
     fee_currency: str | None = None
     """Token that the fee was paid in."""
+    costs: dict[CostKind, dict[str, NonNegative]] = Field(default_factory=dict)
+    """Kind -> instrument key -> amount lost to it, positive; all already inside ``actual_deltas``. What the deltas move
+    beyond these is an exchange at market price: it conserves value."""
     error_code: str | None = None
     """Code of the error registry; failed and rolled back only."""
     error_message: str | None = None

@@ -42,8 +42,12 @@ class Venue(StrEnum):
     BINANCE = "binance"
     BYBIT = "bybit"
     OKX = "okx"
+    TRANSIT = "transit"
+    """Not a counterpart: tokens that have left one venue and not reached the other. Counted once, usable nowhere."""
 
 
+CLIENT = "client"
+"""Target of a transfer that pays capital back to the owner of the account; no venue, holds nothing."""
 CEX_VENUES = (Venue.BINANCE, Venue.BYBIT, Venue.OKX)
 """Centralised exchanges, in the order in which orders are sent to them."""
 
@@ -111,6 +115,9 @@ def _entries() -> list[Instrument]:
         rows.append(("aave_v3", InstrumentType.DEBT_TOKEN, f"debt{token}", token, TOKEN_DECIMALS[token]))
     rows.append(("etherfi", InstrumentType.LST, "weETH", "ETH", 18))
     rows.append(("lido", InstrumentType.LST, "wstETH", "ETH", 18))
+    # claims in the unstake queue of each protocol
+    rows += [(venue, base, "ETH", "ETH", 18) for venue in ("etherfi", "lido")]
+    rows += [("transit", base, token, token, TOKEN_DECIMALS[token]) for token in ("USDT", "ETH", "BTC")]
     rows.append(("morpho", InstrumentType.DEBT_TOKEN, "flashWETH", "WETH", 18))
     for venue in CEX_VENUES:
         rows += [(venue, base, token, token, 8) for token in ("USDT", "ETH", "BTC")]
@@ -124,6 +131,21 @@ def _entries() -> list[Instrument]:
 
 INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({entry.key: entry for entry in _entries()})
 """Key -> instrument, every one that a mode may subscribe to."""
+
+
+def is_inverse(symbol: str) -> bool:
+    """True for a perp that is margined in its base asset: BTCUSD; quantity in USD contracts, PnL in BTC."""
+    return symbol.endswith("USD")
+
+
+def margin_token(symbol: str) -> str:
+    """Token that a perp's PnL, funding and fees are settled in: USDT for BTCUSDT, BTC for the inverse BTCUSD."""
+    return symbol.removesuffix("USD") if is_inverse(symbol) else "USDT"
+
+
+def margin_key(venue: str, symbol: str) -> str:
+    """Balance that a perp of a venue settles into, e.g. ``binance:BaseToken:USDT``."""
+    return f"{venue}:BaseToken:{margin_token(symbol)}"
 
 
 def split_key(key: str) -> InstrumentKey:

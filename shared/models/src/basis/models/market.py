@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,16 @@ class FeedKind(StrEnum):
     """A payment at the stamped instant (funding rate): the value where a row lies in (T - step, T], else 0."""
     REWARD = "reward"
     """A payment without a fixed calendar: like an event, but its absence is not a fault."""
+    CLOSE = "close"
+    """Bar stamped at its START: the close of the last bar that ended at or before T; settles funding."""
+    HIGH = "high"
+    """The highest price of the bars that lie in (T - step, T]; needs bars no longer than the step."""
+    LOW = "low"
+    """The lowest price of the bars that lie in (T - step, T]; needs bars no longer than the step."""
+    EVENT_MEAN = "event_mean"
+    """Mean of the payments stamped in (T - lookback, T]; at least one."""
+    SIGNAL = "signal"
+    """A model's output stamped at the instant from which it may be used: the last row at or before T."""
 
 
 class Feed(FrozenModel):
@@ -60,6 +70,15 @@ class Feed(FrozenModel):
     lead_s: int = Field(default=0, ge=0)
     """How long before the very first row of the series that row already stands, seconds. For sampled costs only (gas):
     nothing is decided on them, and a catalogue that begins at midnight need not hold a sample of midnight (ADR 0006)."""
+
+    lookback_s: int | None = Field(default=None, gt=0)
+    """How far back a mean reaches, seconds; EVENT_MEAN only."""
+
+    @model_validator(mode="after")
+    def _check_lookback(self) -> Self:
+        if (self.lookback_s is None) == (self.kind is FeedKind.EVENT_MEAN):
+            raise ValueError(f"{self.column}: lookback_s belongs to event_mean, and only there")
+        return self
 
     @model_validator(mode="after")
     def _check_lead(self) -> Self:
@@ -86,6 +105,45 @@ class FeedOverride(FrozenModel):
     """Regular distance of two rows, seconds."""
     max_staleness_s: int | None = Field(default=None, gt=0)
     """Oldest value that still counts as known, seconds."""
+
+
+SIGNAL_SERIES = "signals/btc"
+"""Series that the signal columns read: the catalogue's own signals, or what the provider of the mode delivers."""
+FUNDING_LOOKBACK_S = 3 * DAY_S
+"""Stretch that ``funding_mean`` averages over (behaviour.md section 3, funding gate)."""
+PERP_BAR_KINDS: Mapping[str, FeedKind] = MappingProxyType(
+    {"perp_close": FeedKind.CLOSE, "perp_high": FeedKind.HIGH, "perp_low": FeedKind.LOW}
+)
+"""Columns that are read from the bars of ``perp:<venue>:<symbol>``, and follow its overrides."""
+
+
+def _bar(column: str, series: str, kind: FeedKind = FeedKind.BAR, field: str = "open") -> Feed:
+    return Feed(column=column, series=series, field=field, kind=kind, period_s=HOUR_S)
+
+
+def _perp_feeds(venue: str, symbol: str) -> list[Feed]:
+    """Bars and funding of one perp."""
+    bars, funding = f"{venue}/{symbol.lower()}_perp_1h", f"{venue}/{symbol.lower()}_funding"
+    found = [_bar(f"perp:{venue}:{symbol}", bars)]
+    found += [
+        _bar(f"{name}:{venue}:{symbol}", bars, kind, name.removeprefix("perp_"))
+        for name, kind in PERP_BAR_KINDS.items()
+    ]
+    for column, kind, lookback in (
+        ("funding", FeedKind.EVENT, None),
+        ("funding_mean", FeedKind.EVENT_MEAN, FUNDING_LOOKBACK_S),
+    ):
+        found.append(
+            Feed(
+                column=f"{column}:{venue}:{symbol}",
+                series=funding,
+                field="funding_rate",
+                kind=kind,
+                period_s=8 * HOUR_S,
+                lookback_s=lookback,
+            )
+        )
+    return found
 
 
 def _default_feeds() -> list[Feed]:
@@ -117,43 +175,24 @@ def _default_feeds() -> list[Feed]:
         ]
         feeds.append(snapshot(f"supply_apr:{token}", series, "supply_apr"))
         feeds.append(snapshot(f"borrow_apr:{token}", series, "borrow_apr"))
+        feeds.append(snapshot(f"total_supplied:{token}", series, "total_supplied"))
+        feeds.append(snapshot(f"total_debt:{token}", series, "total_variable_debt"))
     for venue in CEX_VENUES:
         for asset in ("BTC", "ETH"):
-            pair = f"{asset}USDT"
-            for market in ("spot", "perp"):
-                feeds.append(
-                    Feed(
-                        column=f"{market}:{venue}:{pair}",
-                        series=f"{venue}/{pair.lower()}_{market}_1h",
-                        field="open",
-                        kind=FeedKind.BAR,
-                        period_s=HOUR_S,
-                    )
-                )
-            feeds.append(
-                Feed(
-                    column=f"funding:{venue}:{pair}",
-                    series=f"{venue}/{pair.lower()}_funding",
-                    field="funding_rate",
-                    kind=FeedKind.EVENT,
-                    period_s=8 * HOUR_S,
-                )
-            )
+            feeds.append(_bar(f"spot:{venue}:{asset}USDT", f"{venue}/{asset.lower()}usdt_spot_1h"))
+            feeds += _perp_feeds(venue, f"{asset}USDT")
+    feeds += _perp_feeds("binance", "BTCUSD")
     feeds += [
         Feed(
-            column="perp:binance:BTCUSD",
-            series="binance/btcusd_perp_1h",
-            field="open",
-            kind=FeedKind.BAR,
+            column=f"signal_{field}",
+            series=SIGNAL_SERIES,
+            field=field,
+            kind=FeedKind.SIGNAL,
             period_s=HOUR_S,
-        ),
-        Feed(
-            column="funding:binance:BTCUSD",
-            series="binance/btcusd_funding",
-            field="funding_rate",
-            kind=FeedKind.EVENT,
-            period_s=8 * HOUR_S,
-        ),
+        )
+        for field in ("side", "confidence", "sd")
+    ]
+    feeds += [
         Feed(
             column="dex:EIGENWETH", series="uniswap_v3/eigen_weth_1h", field="open", kind=FeedKind.BAR, period_s=HOUR_S
         ),
@@ -181,10 +220,52 @@ def _default_feeds() -> list[Feed]:
 DEFAULT_FEEDS: Mapping[str, Feed] = MappingProxyType({feed.column: feed for feed in _default_feeds()})
 """Column -> feed, the layout of the catalogue. A mode may override any of them under ``data.feeds``."""
 
-SHARE_PRICE_COLUMN: Mapping[str, str] = MappingProxyType(
-    {"USDT": "price_usd:USDT", "ETH": "price_usd:ETH", "BTC": "spot:binance:BTCUSDT"}
+
+class AssetPrice(NamedTuple):
+    """Where the price of an asset comes from."""
+
+    column: str
+    """Market column."""
+    quote: str
+    """What the column is quoted in: USD, USDT or ETH."""
+
+
+_ORACLE_PRICES: Mapping[str, AssetPrice] = MappingProxyType(
+    {
+        "USDT": AssetPrice("price_usd:USDT", "USD"),
+        "ETH": AssetPrice("price_usd:ETH", "USD"),
+        "EIGEN": AssetPrice("dex:EIGENWETH", "ETH"),
+        "ETHFI": AssetPrice("dex:ETHFIWETH", "ETH"),
+    }
 )
-"""Asset -> column of its USD price (BTC: in USDT, its most liquid quote)."""
+
+
+def asset_prices(subscriptions: Iterable[str]) -> dict[str, AssetPrice]:
+    """Asset -> price source of a mode: an exchange's spot price where the mode trades the asset there, else the oracle.
+
+    One price an asset and mode, so that legs at several venues are valued alike. BTC has no oracle here.
+    """
+    found = dict(_ORACLE_PRICES)
+    keys = set(subscriptions)
+    for asset in ("ETH", "BTC"):
+        traded = [
+            venue
+            for kind in (f"BaseToken:{asset}", f"Perp:{asset}USDT", f"Perp:{asset}USD")
+            for venue in CEX_VENUES
+            if f"{venue}:{kind}" in keys
+        ]
+        if traded or asset == "BTC":
+            venue = traded[0] if traded else CEX_VENUES[0]
+            found[asset] = AssetPrice(f"spot:{venue}:{asset}USDT", "USDT")
+    return found
+
+
+def price_columns(asset: str, prices: Mapping[str, AssetPrice]) -> set[str]:
+    """Columns that the USD price of an asset is made of."""
+    source = prices.get(asset)
+    if source is None:
+        return set()
+    return {source.column} | (price_columns(source.quote, prices) if source.quote != "USD" else set())
 
 
 def required_columns(
@@ -198,33 +279,33 @@ def required_columns(
         needs_gas: False where the gas price is fixed by the wallet's configuration.
         gas_from_eth: True where gas is paid in ETH (or in a share class of ETH), so that no conversion is needed.
     """
-    columns = {SHARE_PRICE_COLUMN[share_class]}
+    keys = tuple(subscriptions)
+    prices = asset_prices(keys)
+    columns = price_columns(share_class, prices)
     if needs_gas:
         columns |= {"gas_base_fee_gwei", "gas_priority_fee_gwei"}
     if not gas_from_eth:
-        columns |= {SHARE_PRICE_COLUMN["ETH"], SHARE_PRICE_COLUMN[share_class]}
-    for key in subscriptions:
-        columns |= _columns_of(key)
+        columns |= price_columns("ETH", prices)
+    for key in keys:
+        columns |= _columns_of(key, prices)
     return tuple(sorted(columns))
 
 
-def _columns_of(key: str) -> set[str]:
+def _columns_of(key: str, prices: Mapping[str, AssetPrice]) -> set[str]:
     """Columns that one instrument needs for holding, valuing and settling it."""
     found = INSTRUMENTS[key]
-    columns: set[str] = set()
-    if found.asset in SHARE_PRICE_COLUMN:
-        columns.add(SHARE_PRICE_COLUMN[found.asset])
+    columns = price_columns(found.asset, prices)
     if found.type is InstrumentType.A_TOKEN:
-        columns |= {f"liquidity_index:{found.underlying}", f"supply_apr:{found.underlying}"}
+        columns |= {f"{name}:{found.underlying}" for name in ("liquidity_index", "supply_apr", "total_supplied")}
     elif found.type is InstrumentType.DEBT_TOKEN and found.venue == "aave_v3":
-        columns |= {f"borrow_index:{found.underlying}", f"borrow_apr:{found.underlying}"}
+        columns |= {f"{name}:{found.underlying}" for name in ("borrow_index", "borrow_apr", "total_debt")}
     elif found.type is InstrumentType.PERP:
-        columns |= {f"perp:{found.venue}:{found.symbol}", f"funding:{found.venue}:{found.symbol}"}
+        columns |= {f"{name}:{found.venue}:{found.symbol}" for name in ("perp", "perp_close", "funding")}
     elif found.venue in CEX_VENUES and found.symbol != "USDT":
         columns.add(f"spot:{found.venue}:{found.symbol}USDT")
     token = found.symbol if found.type is InstrumentType.LST else found.underlying
     if token in {"weETH", "wstETH"}:
         columns |= {f"oracle_price_eth:{token}", f"dex_price_eth:{token}"}
     if found.venue == "wallet" and found.symbol in {"EIGEN", "ETHFI"}:
-        columns |= {f"dex:{found.symbol}WETH", f"reward_{found.symbol.lower()}_per_eeth"}
+        columns.add(f"reward_{found.symbol.lower()}_per_eeth")
     return columns

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from basis.models.base import CorrelationId, FrozenModel, NonNegative, Positive, Sha256
 from basis.models.execution import ExecutionHandshake
+from basis.models.operations import SettlementKind
 from basis.models.order import Order
 
 Columns = dict[str, bytes]
@@ -105,18 +106,24 @@ class CoverageReply(FrozenModel):
 
 
 class Settlement(FrozenModel):
-    """A change that a venue made on its own at a tick: funding, reward, liquidation."""
+    """A change that a venue made on its own at a tick: funding, reward, arrival, liquidation.
+
+    Interest and mark-to-market are not among them: they happen at every tick, and the monitors compute them from the
+    market on their own (:class:`Window`).
+    """
 
     tick: int = Field(ge=0)
     """Tick at which it took effect."""
     venue: str
     """Venue that made it."""
-    kind: Literal["funding", "reward", "liquidation", "transfer_arrival"]
+    kind: SettlementKind
     """Cause; names the attribution part that it counts under."""
     deltas: dict[str, float]
-    """Instrument key -> signed change."""
+    """Instrument key -> signed change, net of fees."""
+    fees: dict[str, float] = Field(default_factory=dict)
+    """Instrument key -> fee or penalty that the venue took, positive; already inside ``deltas``."""
     details: dict[str, JsonValue] = Field(default_factory=dict)
-    """Rate, mark, quantity; units named in the keys."""
+    """Rate, mark, quantity, amount; units named in the keys."""
 
 
 class Window(FrozenModel):
@@ -129,7 +136,8 @@ class Window(FrozenModel):
     market: Columns
     """Market column -> values."""
     balances: Columns
-    """Ledger entries that change within the window -> value after each tick's settlements."""
+    """Ledger entries that change within the window -> value after each tick's settlements: mark-to-market (each tick
+    moves quantity x change of mark from a perp into its margin balance), then funding, arrivals, rewards, liquidation."""
     settlements: tuple[Settlement, ...] = ()
     """What venues did on their own, by tick."""
 
@@ -199,8 +207,9 @@ class AssessReply(FrozenModel):
     """Monitors to engine, in columns."""
 
     columns: Columns
-    """equity, total_pnl (share class), total_value_usd, net_delta_usd, collateral_usd, debt_usd, threshold_usd (collateral
-    x liquidation threshold): one value a tick; ratios follow from them where they exist."""
+    """equity, capital, total_pnl (share class), total_value_usd, net_delta_usd, collateral_usd, debt_usd, threshold_usd
+    (collateral x liquidation threshold), and for each venue with perps ``margin:<venue>`` (margin balance) and
+    ``notional:<venue>`` (perp notional), both in USD: one value a tick; ratios follow from them where they exist."""
     positions: Columns
     """Instrument key -> quantity a tick, where settlements change it."""
     risk_levels: bytes
@@ -377,7 +386,7 @@ class RunResult(FrozenModel):
     final_value: float
     """Equity at the last tick."""
     total_return: float
-    """final_value over capital, less 1; a fraction."""
+    """final_value over capital, less 1; time-weighted where capital flowed during the run; a fraction."""
     annualized_return: float
     """(1 + total_return) ** (year / period) - 1, with 365-day years."""
     volatility: NonNegative
@@ -400,6 +409,8 @@ class RunResult(FrozenModel):
     """Cause -> part of the total PnL, share class."""
     attribution_gap: float
     """Total PnL less the sum of attribution."""
+    net_flows: float = 0.0
+    """Deposits less withdrawals during the run."""
     final_positions: dict[str, float]
     """Instrument key -> quantity at the last tick."""
 
@@ -566,6 +577,10 @@ class RunStatistics(FrozenModel):
     """Deepest fall from a peak so far, a fraction, zero or negative."""
     equity: float | None = None
     """Equity at the last tick seen, share class; None before the first."""
+    capital: float | None = None
+    """Capital put in by the last tick seen, share class; None before the first."""
+    growth: float = 1.0
+    """Product of (1 + return) over the ticks seen: time-weighted growth, deposits and withdrawals left out."""
 
 
 class Checkpoint(FrozenModel):
@@ -585,6 +600,8 @@ class Checkpoint(FrozenModel):
     """Monitors' state."""
     reference_equity: float | None = None
     """Strategy's memory: equity at the last rebalance, share class."""
+    pending_withdrawal: NonNegative = 0.0
+    """Strategy's memory: withdrawals asked for and not yet paid out, share class."""
     statistics: RunStatistics = Field(default_factory=RunStatistics)
     """Running sums."""
     counts: dict[str, int] = Field(default_factory=dict)

@@ -22,6 +22,27 @@ class OperationType(StrEnum):
     TRANSFER = "transfer"
 
 
+class SettlementKind(StrEnum):
+    """What a venue does to an account on its own, without an order."""
+
+    FUNDING = "funding"
+    """Perp funding at its own time: -quantity x price x rate, so that a short receives a positive rate."""
+    REWARD = "reward"
+    """Staking reward paid out in tokens of its own."""
+    LIQUIDATION = "liquidation"
+    """Collateral or margin taken because health factor or margin fell under its limit."""
+    TRANSFER_ARRIVAL = "transfer_arrival"
+    """A transfer in flight reaches its target."""
+    UNSTAKE_ARRIVAL = "unstake_arrival"
+    """An unstake request leaves the queue."""
+    TAKE_PROFIT = "take_profit"
+    """A position closed at its target within the bar that ends at the tick."""
+    STOP_LOSS = "stop_loss"
+    """A position closed at its stop within the bar that ends at the tick."""
+    DEPOSIT = "deposit"
+    """The client puts capital in (``capital_flows``)."""
+
+
 TRADES = frozenset({OperationType.SPOT_TRADE, OperationType.PERP_TRADE})
 """Operations on an order book: they need a pair and a side, and are never in an atomic group."""
 

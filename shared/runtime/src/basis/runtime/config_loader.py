@@ -76,12 +76,14 @@ def load(configs: Path, mode: str, overrides: Iterable[tuple[str, Any]] = ()) ->
 
     share_file = configs / "share_classes" / f"{mode_config.share_class.lower()}.yaml"
     venue_files = {str(venue): configs / "venues" / f"{venue}.yaml" for venue in mode_config.venues}
-    merged: dict[str, Any] = raw | {
+    own = {str(venue): changes for venue, changes in mode_config.venue_overrides.items()}
+    merged: dict[str, Any] = {key: value for key, value in raw.items() if key != "venue_overrides"} | {
         "share_class": _read(share_file),
-        "venues": {venue: _read(file) for venue, file in venue_files.items()},
+        "venues": {venue: _deep_merge(_read(file), own.get(venue, {})) for venue, file in venue_files.items()},
     }
     origin = f"{mode_file} merged with {share_file.name} and {', '.join(f.name for f in venue_files.values())}"
     files = {"share_class": str(share_file)} | {f"venues.{venue}": str(file) for venue, file in venue_files.items()}
+    files |= {f"venues.{path}": f"{mode_file} (venue_overrides)" for path in _leaves(own)}
     plain = _validate(RunConfig, merged, origin).model_dump(mode="json")
     set_paths = [_apply(plain, path, value) for path, value in overrides]
     config = _validate(RunConfig, plain, "--set" if set_paths else origin)
@@ -179,4 +181,15 @@ def _source(
         if not isinstance(found, dict) or part not in found:
             return "default"
         found = found[part]
-    return next((file for prefix, file in files.items() if path.startswith(f"{prefix}.")), mode_file)
+    # the longest prefix wins: a mode's own value in a venue's section comes from the mode
+    origins = sorted((prefix for prefix in files if f"{path}.".startswith(f"{prefix}.")), key=len)
+    return files[origins[-1]] if origins else mode_file
+
+
+def _deep_merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping with another laid over it, section by section."""
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _deep_merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

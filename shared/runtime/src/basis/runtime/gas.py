@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.market import SHARE_PRICE_COLUMN
+from basis.models.operations import TRADES, OperationType
+from basis.runtime.valuation import Valuer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from basis.models.config import RunConfig
-    from basis.models.operations import OperationType
+    from basis.models.order import Order
 
 GWEI = 1e-9
 """ETH in one gwei."""
@@ -27,7 +28,7 @@ class GasFee(NamedTuple):
     price_gwei: float
     """Gas price, gwei a unit."""
     token: str
-    """Wallet token that pays: ETH where the mode subscribes to it, else the share class."""
+    """Wallet token that pays (``RunConfig.gas_token``)."""
     amount: float
     """Fee in ``token``."""
 
@@ -59,5 +60,16 @@ def gas_fee(config: RunConfig, market: Mapping[str, float], operation: Operation
     eth = units * price * GWEI
     if token == "ETH":
         return GasFee(units, price, token, eth)
-    ratio = market[SHARE_PRICE_COLUMN["ETH"]] / market[SHARE_PRICE_COLUMN[token]]
-    return GasFee(units, price, token, eth * ratio)
+    return GasFee(units, price, token, eth * Valuer.of(config).share("ETH", market))
+
+
+def pays_gas(operation: OperationType, source_venue: str | None) -> bool:
+    """True for operations that are transactions of the wallet: all but trades, and transfers that an exchange sends."""
+    if operation is OperationType.TRANSFER:
+        return source_venue == "wallet"
+    return operation not in TRADES
+
+
+def order_pays_gas(order: Order) -> bool:
+    """:func:`pays_gas` of an order."""
+    return pays_gas(order.operation, order.source_venue)

@@ -34,3 +34,8 @@ def operation_id(run: RunRef, tick: int, number: int) -> str:
 def atomic_group_id(run: RunRef, tick: int, number: int) -> str:
     """Identity of the n-th atomic group of a tick."""
     return f"{run.correlation_id}-{tick:08d}-g{number:02d}"
+
+
+def settlement_id(run: RunRef, tick: int, number: int) -> str:
+    """Identity of the n-th settlement of a tick."""
+    return f"{run.correlation_id}-{tick:08d}-s{number:02d}"

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from basis.models.errors import InputError
-from basis.models.instruments import CEX_VENUES
 from basis.models.messages import (
     Balances,
     Checkpoint,
@@ -32,24 +30,9 @@ YEAR_S = 365 * 86_400
 """Seconds of the year that rates are annualised with."""
 
 
-def initial_key(config: RunConfig) -> str:
-    """Instrument that the capital starts in: the share class in the wallet, else on the first CEX of the mode.
-
-    Raises:
-        InputError: CONFIG-003, the mode may hold its share class nowhere.
-    """
-    currency = config.share_class.currency
-    for venue in ("wallet", *CEX_VENUES):
-        key = f"{venue}:BaseToken:{currency}"
-        if key in config.position_subscriptions:
-            return key
-    message = f"mode {config.mode!r} holds its share class {currency} nowhere: add it to position_subscriptions"
-    raise InputError("CONFIG-003", message, "engine")
-
-
 def initial_checkpoint(config: RunConfig, capital: float, pid: int, started_at: datetime) -> Checkpoint:
     """State before tick 0: all capital in one balance, the same at the venue and in the portfolio."""
-    held = {initial_key(config): capital}
+    held = {config.initial_key(): capital}
     return Checkpoint(
         pid=pid,
         started_at=started_at,

@@ -18,6 +18,8 @@ PHASE_SPAN = 10_000
 class Phase(IntEnum):
     """Place of an event in the causal story of one tick."""
 
+    SETTLEMENT = 5
+    """What venues did on their own: funding, rewards, arrivals, liquidations."""
     POSITION = 10
     """Positions after the tick's settlements."""
     EXPOSURE = 20
