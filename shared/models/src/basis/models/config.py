@@ -26,6 +26,7 @@ from basis.models.market import (
 )
 from basis.models.strategy_config import (
     BasisStrategyConfig,
+    CustomStrategyConfig,
     DirectionalStrategyConfig,
     LendingStrategyConfig,
     LeveragedStrategyConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "BasisStrategyConfig",
     "CapitalFlow",
     "CexConfig",
+    "CustomStrategyConfig",
     "DataConfig",
     "DexConfig",
     "DirectionalStrategyConfig",
@@ -443,6 +445,16 @@ class RunConfig(_RunBase):
         leverage = self.leveraged_strategy
         if leverage is not None:
             self._check_leverage(leverage)
+        return self
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        """Every market column that the mode needs must have a feed."""
+        try:
+            self.feeds()
+        except KeyError as error:
+            known = ", ".join(sorted(DEFAULT_FEEDS))
+            raise ValueError(f"no feed for market column {error.args[0]!r}; known: {known}") from error
         return self
 
     def _check_transit(self) -> None:

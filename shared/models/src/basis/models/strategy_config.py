@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from basis.models.base import Fraction, FrozenModel, NonNegative, Positive
 from basis.models.instruments import CEX_VENUES, INSTRUMENTS, InstrumentType, Venue
@@ -271,13 +271,30 @@ class DirectionalStrategyConfig(StrategyConfig):
         return ("signal_side", "signal_confidence", "signal_sd", *bars)
 
 
+class CustomStrategyConfig(StrategyConfig):
+    """A strategy of your own: its module reads ``parameters`` as it likes."""
+
+    family: Literal["custom"]
+    """Custom."""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    """Anything that the strategy's module reads."""
+    columns: tuple[str, ...] = ()
+    """Market columns that its decisions look at, besides those that holding and valuing need."""
+
+    def required_columns(self, subscriptions: Iterable[str]) -> tuple[str, ...]:
+        """The columns named."""
+        del subscriptions
+        return self.columns
+
+
 StrategyParameters = Annotated[
     LendingStrategyConfig
     | BasisStrategyConfig
     | StakingStrategyConfig
     | LeveragedStrategyConfig
     | MarketNeutralStrategyConfig
-    | DirectionalStrategyConfig,
+    | DirectionalStrategyConfig
+    | CustomStrategyConfig,
     Field(discriminator="family"),
 ]
 """Parameters of any strategy."""

@@ -51,13 +51,14 @@ def custom_config(
     """
     keys = tuple(subscriptions)
     changes = venues or {}
-    names = dict.fromkeys([*(key.split(":")[0] for key in keys), *changes])
+    names = dict.fromkeys([*(key.split(":")[0] for key in keys if not key.startswith("transit:")), *changes])
     return RunConfig.model_validate(
         {
             "mode": "hand_made",
             "description": "made by a test",
             "asset": asset,
             "position_subscriptions": keys,
+            "strategy": {"family": "custom"},
             "target_apy": 0.05,
             "max_drawdown": 0.1,
             "share_class": _file("share_classes", share_class.lower()),
@@ -111,7 +112,7 @@ def typical_value(column: str) -> float:
     kind, _, rest = column.partition(":")
     if kind == "price_usd":
         return {"USDT": 0.999, "ETH": 3000.0}[rest]
-    if kind in {"spot", "perp"}:
+    if kind in {"spot", "perp", "perp_close", "perp_high", "perp_low"}:
         return 60_000.0 if "BTC" in rest else 3000.0
     return _TYPICAL[kind]
 
@@ -124,6 +125,12 @@ _TYPICAL: Final[dict[str, float]] = {
     "supply_apr": 0.04,
     "borrow_apr": 0.05,
     "funding": 1e-4,
+    "funding_mean": 1e-4,
+    "total_supplied": 1e6,
+    "total_debt": 8e5,
+    "signal_side": 0.0,
+    "signal_confidence": 0.5,
+    "signal_sd": 0.01,
     "oracle_price_eth": 1.04,
     "dex_price_eth": 1.039,
     "dex": 1e-3,
