@@ -46,6 +46,7 @@ lint: $(READY) ## ruff, mypy --strict, import-linter, drift of generated files
 	@.venv/bin/mypy services/*/src shared/*/src packages/*/src tests bench tools
 	@.venv/bin/lint-imports
 	@.venv/bin/python tools/generate_reference.py --check
+	@.venv/bin/python tools/generate_specs.py --check
 
 format: $(READY) ## let ruff format and mend
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
@@ -56,8 +57,9 @@ bench: $(READY) ## measure speed; writes nothing but its own output
 golden: $(READY) ## compare golden runs; ARGS=--record re-records them
 	@.venv/bin/python tools/golden.py $(ARGS)
 
-reference: $(READY) ## regenerate docs/reference from the code
+reference: $(READY) ## regenerate docs/reference and docs/specs from the code
 	@.venv/bin/python tools/generate_reference.py
+	@.venv/bin/python tools/generate_specs.py
 
 data/synthetic: $(READY)
 	@$(BASIS) data sample data/synthetic

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from basis.models.errors import ComponentError
 from basis.models.operations import OperationType
 from basis.models.order import Order
-from basis.runtime.valuation import unit_value_usd
+from basis.runtime.valuation import Valuer
 from basis.testkit import strategies as bst
 from basis.testkit.runs import START, custom_config, market_row
 from basis.venues.core.execution import Executed, execute
-from basis.venues.core.interface import Step
+from basis.venues.core.interface import At, PassiveVenue, Step
 from basis.venues.manager import VenueInterfaceFactory
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ OWED = "morpho:debtToken:flashWETH"
 CONFIG = custom_config([ETH, A_WETH, DEBT, OWED], share_class="ETH", venues={"wallet": {"gas_price_gwei": 30.0}})
 VENUES = VenueInterfaceFactory().simulated(CONFIG)
 MARKET = market_row(CONFIG)
+VALUER = Valuer.of(CONFIG)
 GAS = 30e-9 * (80_000 + 200_000 + 250_000 + 21_000)
 
 
@@ -59,7 +60,11 @@ def loop(flash: float, equity: float, borrow: float | None = None, repay: float 
 
 
 def run(orders: list[Order], ledger: Mapping[str, float], config: RunConfig = CONFIG) -> Executed:
-    return execute(orders, ledger, MARKET, config, VENUES, START)
+    return execute(orders, ledger, at_tick(config), VENUES, START)
+
+
+def at_tick(config: RunConfig = CONFIG) -> At:
+    return At(3, 3600, MARKET, config, Valuer.of(config))
 
 
 def test_group_that_succeeds_makes_every_delta() -> None:
@@ -70,6 +75,7 @@ def test_group_that_succeeds_makes_every_delta() -> None:
     assert done.ledger[DEBT] == pytest.approx(20.0 / 1.08)
     assert done.ledger[OWED] == 0.0
     assert sum(answer.fee_amount for answer in done.handshakes) == pytest.approx(GAS)
+    assert [answer.costs for answer in done.handshakes] == [{"gas": {ETH: a.fee_amount}} for a in done.handshakes]
 
 
 BROKEN = {
@@ -109,6 +115,9 @@ def test_flash_loan_fee_is_paid_and_stated() -> None:
     )
     done = run([step(0, "flash_borrow", 100.0), step(1, "flash_repay", 100.0)], {ETH: 1.0}, config)
     assert done.ledger[ETH] == pytest.approx(1.0 - 0.05)
+    assert done.handshakes[1].costs == {"fees": {ETH: pytest.approx(0.05)}}
+    assert done.handshakes[1].fee_amount == 0.0
+    assert done.handshakes[1].fee_currency == "ETH"
 
 
 def test_flash_loan_outside_a_group_is_refused() -> None:
@@ -123,7 +132,7 @@ def test_single_order_that_is_refused_keeps_its_own_code() -> None:
 
 
 def test_venue_that_makes_value_out_of_nothing_raises_engine_002() -> None:
-    class Generous:
+    class Generous(PassiveVenue):
         """A venue with a bug: gives twice what it takes."""
 
         operations = frozenset({OperationType.SUPPLY})
@@ -131,11 +140,50 @@ def test_venue_that_makes_value_out_of_nothing_raises_engine_002() -> None:
         def execute(self, order: Order, *_: object) -> Step:
             return Step({ETH: -order.amount, A_WETH: 2 * order.amount}, {})
 
-        def check(self, *_: object) -> None: ...
-
-    with pytest.raises(ComponentError, match="beyond its fees") as caught:
-        execute([step(0, "supply", 1.0, group=None)], {ETH: 5.0}, MARKET, CONFIG, {"aave_v3": Generous()}, START)
+    with pytest.raises(ComponentError, match="beyond its costs") as caught:
+        execute([step(0, "supply", 1.0, group=None)], {ETH: 5.0}, at_tick(), {"aave_v3": Generous()}, START)
     assert caught.value.error_code == "ENGINE-002"
+
+
+class Careful(PassiveVenue):
+    """A venue that states every kind of cost, and keeps an entry of its own."""
+
+    operations = frozenset({OperationType.SUPPLY})
+
+    def execute(self, order: Order, *_: object) -> Step:
+        return Step(
+            {ETH: -order.amount},
+            {},
+            fees={ETH: 0.25 * order.amount},
+            slippage={ETH: 0.25 * order.amount, A_WETH: 0.0},
+            external={ETH: 0.5 * order.amount},
+            entries={"aave_v3:note:x": order.amount, "aave_v3:old:x": 0.0},
+        )
+
+
+def test_costs_of_every_kind_are_stated_and_own_entries_are_set() -> None:
+    ledger = {ETH: 5.0, "aave_v3:old:x": 7.0, "aave_v3:debt:x": -1.0}
+    done = execute([step(0, "supply", 1.0, group=None)], ledger, at_tick(), {"aave_v3": Careful()}, START)
+    (answer,) = done.handshakes
+    gas = 30e-9 * 200_000
+    assert answer.costs == {
+        "fees": {ETH: 0.25},
+        "slippage": {ETH: 0.25},
+        "external": {ETH: 0.5},
+        "gas": {ETH: pytest.approx(gas)},
+    }
+    assert answer.actual_deltas == {ETH: pytest.approx(-1.0 - gas)}
+    assert answer.fee_amount == pytest.approx(gas)
+    assert answer.fee_currency == "ETH"
+    assert done.ledger == {ETH: pytest.approx(4.0 - gas), "aave_v3:note:x": 1.0, "aave_v3:debt:x": -1.0}
+
+
+def test_entries_of_a_group_that_is_rolled_back_are_as_they_were() -> None:
+    ledger = {ETH: 1.5, "aave_v3:old:x": 7.0}
+    orders = [step(0, "supply", 1.0), step(1, "supply", 1.0)]
+    done = execute(orders, ledger, at_tick(), {"aave_v3": Careful()}, START)
+    assert {answer.status for answer in done.handshakes} == {"rolled_back"}
+    assert done.ledger == ledger
 
 
 @given(
@@ -159,7 +207,7 @@ def test_group_is_all_or_nothing_and_never_makes_value(
     assert statuses == {"confirmed"}
     assert all(quantity >= 0.0 for quantity in done.ledger.values())
     assert done.ledger[OWED] == 0.0
-    value = sum(quantity * unit_value_usd(key, MARKET) for key, quantity in done.ledger.items()) / 3000.0
+    value = sum(quantity * VALUER.unit_usd(key, MARKET) for key, quantity in done.ledger.items()) / 3000.0
     assert value == pytest.approx(wallet - GAS, abs=1e-9 * (wallet + flash + equity))
     collateral, debt = done.ledger[A_WETH] * 1.05, done.ledger[DEBT] * 1.08
     assert debt <= collateral * 0.805 * (1 + 1e-12)

@@ -17,6 +17,7 @@ from basis.monitors.core.plan import compile_plan
 from basis.monitors.core.position_update_handler import (
     RELATIVE_TOLERANCE,
     Update,
+    fee_in,
     share_price,
     total_value_usd,
     update,
@@ -126,11 +127,20 @@ def test_actual_that_differs_from_expected_is_a_delta_mismatch() -> None:
     assert found.fields()["tolerance"] == found.tolerance == pytest.approx(1e-7)
 
 
-@pytest.mark.parametrize("extra", [{ETH: -0.1}, {A_USDT: 0.0}])
-def test_delta_that_was_not_expected_or_did_not_come_is_a_mismatch(extra: dict[str, float]) -> None:
-    odd = confirmed({USDT: -105.0, A_USDT: 100.0} | extra)
-    done = update(PLAN, start(), [order()], [odd], after_of(start(), odd))
-    assert [found.instrument_key for found in done.differences] == list(extra)
+@pytest.mark.parametrize("came", [True, False])
+def test_delta_that_was_not_expected_or_did_not_come_is_a_mismatch(came: bool) -> None:
+    full = {USDT: -105.0, A_USDT: 100.0, ETH: -0.1}
+    usual = {USDT: -105.0, A_USDT: 100.0}
+    done, wanted = confirmed(full if came else usual), order(expected_deltas=usual if came else full)
+    found = update(PLAN, start(), [wanted], [done], after_of(start(), done)).differences
+    assert [difference.instrument_key for difference in found] == [ETH]
+
+
+def test_order_that_gives_without_taking_raises_pnl_003() -> None:
+    lost = confirmed({USDT: -105.0})
+    with pytest.raises(ComponentError, match="USDT against nothing") as caught:
+        update(PLAN, start(), [order()], [lost], after_of(start(), lost))
+    assert caught.value.error_code == "PNL-003"
 
 
 def test_venue_balance_that_differs_is_a_balance_mismatch() -> None:
@@ -170,48 +180,84 @@ def booked(wanted: Order, handshake: ExecutionHandshake) -> PortfolioState:
 
 
 def test_gas_in_the_share_class_is_booked_as_gas_of_the_wallet() -> None:
-    state = booked(order(), confirmed({USDT: -107.0, A_USDT: 100.0}, fee_amount=2.0, fee_currency="USDT"))
+    state = booked(order(), confirmed({USDT: -107.0, A_USDT: 100.0}, costs={"gas": {USDT: 2.0}}))
     assert state.attribution == {"gas": -2.0}
     assert state.pnl_by_venue == {"wallet": -2.0}
     assert state.pnl_by_asset == {"USDT": -2.0}
 
 
 def test_gas_in_ether_is_booked_at_the_price_of_the_tick() -> None:
-    state = booked(order(), confirmed({USDT: -105.0, A_USDT: 100.0, ETH: -0.001}, fee_amount=0.001, fee_currency="ETH"))
+    state = booked(order(), confirmed({USDT: -105.0, A_USDT: 100.0, ETH: -0.001}, costs={"gas": {ETH: 0.001}}))
     assert state.attribution["gas"] == pytest.approx(-3.0)
     assert state.pnl_by_asset == {"ETH": pytest.approx(-3.0)}
 
 
+SPOT_BUY = order(operation="spot_trade", venue="binance", pair="BTCUSDT", side="buy", amount=1.0, expected_deltas={})
+
+
 def test_fee_and_slippage_of_a_trade_are_booked_apart() -> None:
-    wanted = order(operation="spot_trade", venue="binance", pair="BTCUSDT", side="buy", amount=1.0, expected_deltas={})
     # 1 BTC of 60,000: 100 lost to slippage, 60 of fee
-    done = confirmed({BTC: 1.0, BINANCE: -60_160.0}, fee_amount=60.0, fee_currency="USDT")
-    state = booked(wanted, done)
-    assert state.attribution["fees"] == -60.0
-    assert state.attribution["slippage"] == pytest.approx(-100.0)
+    costs = {"fees": {BINANCE: 60.0}, "slippage": {BINANCE: 100.0}}
+    state = booked(SPOT_BUY, confirmed({BTC: 1.0, BINANCE: -60_160.0}, costs=costs))
+    assert state.attribution == {"fees": -60.0, "slippage": -100.0}
     assert state.pnl_by_venue == {"binance": pytest.approx(-160.0)}
 
 
+def test_venue_price_that_is_not_the_common_price_is_basis() -> None:
+    # bought at 60,030 where the mode values BTC at 60,000
+    state = booked(SPOT_BUY, confirmed({BTC: 1.0, BINANCE: -60_090.0}, costs={"fees": {BINANCE: 60.0}}))
+    assert state.attribution == {"fees": -60.0, "basis": pytest.approx(-30.0)}
+    assert state.pnl_by_venue == {"binance": pytest.approx(-90.0)}
+    assert state.pnl_by_asset == {"USDT": -60.0, "BTC": pytest.approx(-30.0)}
+
+
+def test_value_that_a_supply_loses_is_no_basis() -> None:
+    short = confirmed({USDT: -105.0, A_USDT: 99.0})
+    assert booked(order(), short).attribution == {}  # it stays in the gap, which stops the run once it matters
+
+
+def test_perp_trade_costs_fee_and_slippage_of_its_margin() -> None:
+    wanted = order(operation="perp_trade", venue="binance", pair="BTCUSDT", side="sell", amount=1.0, expected_deltas={})
+    costs = {"fees": {BINANCE: 30.0}, "slippage": {BINANCE: 24.0}}
+    state = booked(wanted, confirmed({PERP: -1.0, BINANCE: -54.0}, costs=costs))
+    assert state.attribution == {"fees": -30.0, "slippage": -24.0}
+    assert state.positions[PERP] == -1.0
+
+
+def test_withdrawal_lowers_capital_and_is_no_pnl() -> None:
+    wanted = order(operation="transfer", venue="wallet", source_venue="wallet", target_venue="client", amount=100.0)
+    done = confirmed({USDT: -102.0}, costs={"gas": {USDT: 2.0}, "external": {USDT: 100.0}})
+    state = booked(wanted, done)
+    assert state.capital == 900.0
+    assert state.attribution == {"gas": -2.0}
+    assert sum(state.pnl_by_venue.values()) == -2.0
+
+
 def test_costs_add_up_over_operations() -> None:
-    one = confirmed({USDT: -107.0, A_USDT: 100.0}, 0, fee_amount=2.0, fee_currency="USDT")
-    two = confirmed({USDT: -108.0, A_USDT: 100.0}, 1, fee_amount=3.0, fee_currency="USDT")
+    one = confirmed({USDT: -107.0, A_USDT: 100.0}, 0, costs={"gas": {USDT: 2.0}})
+    two = confirmed({USDT: -108.0, A_USDT: 100.0}, 1, costs={"gas": {USDT: 3.0}})
     done = update(PLAN, start(), [order(0), order(1)], [one, two], after_of(start(), one, two))
     assert done.portfolio.attribution == {"gas": -5.0}
     assert done.portfolio.applied == ("op-0", "op-1")
 
 
-def test_fee_in_a_token_without_a_value_here_raises_pnl_001() -> None:
-    odd = confirmed({USDT: -105.0, A_USDT: 100.0}, fee_amount=1.0, fee_currency="BNB")
-    with pytest.raises(ComponentError, match="BNB") as caught:
+def test_cost_on_a_key_that_the_mode_does_not_hold_raises_pos_002() -> None:
+    odd = confirmed({USDT: -105.0, A_USDT: 100.0}, costs={"fees": {"okx:BaseToken:USDT": 1.0}})
+    with pytest.raises(ComponentError, match="okx:BaseToken:USDT") as caught:
         update(PLAN, start(), [order()], [odd], {})
-    assert caught.value.error_code == "PNL-001"
+    assert caught.value.error_code == "POS-002"
+
+
+def test_fee_inside_one_delta_is_fees_and_gas_of_its_key() -> None:
+    done = confirmed({USDT: -105.0}, costs={"gas": {USDT: 2.0}, "fees": {USDT: 1.0, ETH: 5.0}, "slippage": {USDT: 9.0}})
+    assert (fee_in(done, USDT), fee_in(done, ETH), fee_in(done, A_USDT)) == (3.0, 5.0, 0.0)
 
 
 @given(u=bst.floats(1.0, 1e6), gas=bst.floats(0.0, 100.0), index=bst.indices())
 def test_equity_falls_by_what_is_booked_and_nothing_else(u: float, gas: float, index: float) -> None:
     row = ROW | {"liquidity_index:USDT": index}
     state = portfolio({USDT: 2e6}, market=row, capital=2e6, tick=0)
-    done = confirmed({USDT: -u - gas, A_USDT: u / index}, fee_amount=gas, fee_currency="USDT" if gas else None)
+    done = confirmed({USDT: -u - gas, A_USDT: u / index}, costs={"gas": {USDT: gas}})
     after = update(PLAN, state, [order(amount=u)], [done], after_of(state, done)).portfolio
     fall = total_value_usd(PLAN, after) - total_value_usd(PLAN, state)
     assert fall == pytest.approx(sum(after.attribution.values()), abs=1e-8 * max(u, 1.0))
@@ -234,4 +280,5 @@ def test_share_price_of_each_kind() -> None:
     assert share_price(PLAN, ROW, USDT) == 1.0
     assert share_price(PLAN, ROW, ETH) == 3000.0
     assert share_price(PLAN, ROW, EIGEN) == pytest.approx(3.0)
+    assert share_price(PLAN, ROW, BTC) == 60_000.0
     assert share_price(PLAN, ROW, PERP) is None

@@ -29,12 +29,18 @@ def checkpoint(statistics: RunStatistics, ticks: int, **fields: Any) -> Checkpoi
     return start.model_copy(update={"statistics": statistics, "next_tick": ticks} | fields)
 
 
+
+def with_equity(before: RunStatistics, equity: list[float]) -> RunStatistics:
+    """Statistics of a run without deposits and withdrawals."""
+    return run_state.with_equity(before, equity, [1000.0] * len(equity))
+
+
 @given(data=st.data(), curve=CURVES)
 def test_statistics_do_not_depend_on_how_equity_is_cut(data: st.DataObject, curve: list[float]) -> None:
-    whole = run_state.with_equity(RunStatistics(), curve)
+    whole = with_equity(RunStatistics(), curve)
     pieces, done = RunStatistics(), 0
     for length in data.draw(bst.cuts(len(curve))):
-        pieces = run_state.with_equity(pieces, curve[done : done + length])
+        pieces = with_equity(pieces, curve[done : done + length])
         done += length
     assert pieces == whole
 
@@ -43,7 +49,7 @@ def test_statistics_do_not_depend_on_how_equity_is_cut(data: st.DataObject, curv
 def test_result_equals_the_formulas_written_with_numpy(curve: list[float]) -> None:
     config = mode_config()
     run = run_ref(config, initial_capital=1000.0)
-    statistics = run_state.with_equity(RunStatistics(), curve)
+    statistics = with_equity(RunStatistics(), curve)
     found = run_state.result(run, config, checkpoint(statistics, len(curve)))
     assert found is not None
     equity = np.array(curve)
@@ -69,7 +75,7 @@ def test_result_before_the_first_tick_is_none() -> None:
 
 def test_result_of_a_single_tick_has_no_volatility_and_no_sharpe() -> None:
     config = mode_config()
-    statistics = run_state.with_equity(RunStatistics(), [1000.0])
+    statistics = with_equity(RunStatistics(), [1000.0])
     found = run_state.result(run_ref(config, initial_capital=1000.0), config, checkpoint(statistics, 1))
     assert found is not None
     assert (found.volatility, found.sharpe, found.max_drawdown, found.total_return) == (0.0, None, 0.0, 0.0)
@@ -78,7 +84,7 @@ def test_result_of_a_single_tick_has_no_volatility_and_no_sharpe() -> None:
 @pytest.mark.parametrize(("final", "expected"), [(0.0, -1.0), (-5.0, -1.0)])
 def test_annualised_return_of_a_ruin_is_minus_one(final: float, expected: float) -> None:
     config = mode_config()
-    statistics = run_state.with_equity(RunStatistics(), [1000.0, final])
+    statistics = with_equity(RunStatistics(), [1000.0, final])
     found = run_state.result(run_ref(config, initial_capital=1000.0), config, checkpoint(statistics, 2))
     assert found is not None
     assert found.annualized_return == expected
@@ -86,7 +92,7 @@ def test_annualised_return_of_a_ruin_is_minus_one(final: float, expected: float)
 
 def test_annualised_return_that_would_overflow_is_the_plain_return() -> None:
     config = mode_config()
-    statistics = run_state.with_equity(RunStatistics(), [1000.0, 2000.0])
+    statistics = with_equity(RunStatistics(), [1000.0, 2000.0])
     found = run_state.result(run_ref(config, initial_capital=1000.0), config, checkpoint(statistics, 2))
     assert found is not None
     assert found.annualized_return == 1.0
@@ -95,7 +101,7 @@ def test_annualised_return_that_would_overflow_is_the_plain_return() -> None:
 def test_fees_are_positive_where_attribution_is_negative() -> None:
     config = mode_config()
     state = portfolio({}, market={}, capital=1000.0, attribution={"gas": -2.5, "fees": -1.0, "supply": 10.0})
-    statistics = run_state.with_equity(RunStatistics(), [1006.5])
+    statistics = with_equity(RunStatistics(), [1006.5])
     found = run_state.result(
         run_ref(config, initial_capital=1000.0), config, checkpoint(statistics, 1, portfolio=state)
     )
@@ -152,17 +158,17 @@ def test_single_tick_is_the_tick_again_without_its_settlements() -> None:
 
 
 def test_capital_starts_in_the_wallet_where_the_mode_has_one() -> None:
-    assert run_state.initial_key(mode_config()) == "wallet:BaseToken:USDT"
+    assert mode_config().initial_key() == "wallet:BaseToken:USDT"
 
 
 def test_capital_starts_on_the_first_cex_of_a_mode_without_a_wallet() -> None:
     config = custom_config(["okx:BaseToken:USDT", "bybit:BaseToken:USDT"], asset="BTC")
-    assert run_state.initial_key(config) == "bybit:BaseToken:USDT"
+    assert config.initial_key() == "bybit:BaseToken:USDT"
 
 
 def test_mode_that_holds_its_share_class_nowhere_raises_config_003() -> None:
     with pytest.raises(InputError, match="holds its share class USDT nowhere") as caught:
-        run_state.initial_key(custom_config(["wallet:BaseToken:ETH"]))
+        custom_config(["wallet:BaseToken:ETH"]).initial_key()
     assert caught.value.error_code == "CONFIG-003"
 
 
@@ -203,3 +209,26 @@ def test_orders_are_counted_by_type_and_failures_apart() -> None:
     state = run_state.with_orders(checkpoint(RunStatistics(), 1, orders_by_type={"supply": 1}), orders, handshakes)
     assert state.orders_by_type == {"supply": 3}
     assert state.failed_orders == 1
+
+
+@given(
+    returns=st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=40),
+    flows=st.lists(st.floats(-50.0, 400.0), min_size=40, max_size=40),
+)
+def test_deposits_and_withdrawals_are_no_returns(returns: list[float], flows: list[float]) -> None:
+    equity, capital, growth = [1000.0], [1000.0], 1.0
+    for change, flow in zip(returns, flows, strict=False):
+        grown = equity[-1] * (1.0 + change)
+        paid = flow if grown + flow > 100.0 else 0.0
+        equity.append(grown + paid)
+        capital.append(capital[-1] + paid)
+        growth *= 1.0 + change
+    found = run_state.with_equity(RunStatistics(), equity, capital)
+    assert found.growth == pytest.approx(growth, rel=1e-9)
+    assert found.return_sum == pytest.approx(sum(returns), rel=1e-9, abs=1e-9)
+    deepest, peak, index = 0.0, 1.0, 1.0
+    for change in returns:
+        index *= 1.0 + change
+        peak = max(peak, index)
+        deepest = min(deepest, index / peak - 1.0)
+    assert found.max_drawdown == pytest.approx(deepest, abs=1e-9)

@@ -18,7 +18,7 @@ from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.gas import gas_fee
 from basis.runtime.timeline import tick_stamps
 from basis.strategy.core.decisions import decide_window
-from basis.strategy.core.lending import spendable
+from basis.strategy.core.desk import spendable
 from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
 from basis.strategy.core.view import TickView
 from basis.strategy.strategies import built_modes, is_built, make_strategy
@@ -123,7 +123,7 @@ def test_position_past_the_threshold_retargets_what_is_free(equity: float) -> No
         config, view(config, {USDT: 500.0, A_USDT: 100.0}, equity=[equity]), 1, StrategyState(1000.0)
     )
     assert decided.orders[0].strategy_intent == "rebalance"
-    assert (decisions[0]["decision_type"], decisions[0]["action_taken"]) == ("rebalance", "entry_partial")
+    assert (decisions[0]["decision_type"], decisions[0]["action_taken"]) == ("rebalance", "rebalance")
 
 
 def test_retarget_with_nothing_free_holds_and_takes_a_new_reference() -> None:

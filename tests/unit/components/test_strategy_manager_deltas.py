@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from basis.models.errors import ComponentError
 from basis.models.operations import TRADES, OperationType, OrderSide
 from basis.strategy.core.deltas import OperationParams
-from basis.strategy.core.strategy_manager import StrategyManager, make_order
+from basis.strategy.core.desk import make_order
+from basis.strategy.core.strategy_manager import StrategyManager
 from basis.testkit import strategies as bst
 from basis.testkit.runs import mode_config
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basis.models.errors import InputError
-from basis.venues.core.coverage import requested_range
+from basis.models.market import DEFAULT_FEEDS
+from basis.venues.core.coverage import requested_range, require_whole_bars
 
 FIRST, LAST = datetime(2024, 5, 12, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
 COVERED = (int(FIRST.timestamp() * 1000), int(LAST.timestamp() * 1000))
@@ -36,3 +37,17 @@ def test_start_that_is_not_before_the_end_raises_config_003(hours: int) -> None:
 @pytest.mark.parametrize("minutes", [30, 61])
 def test_range_that_is_no_whole_number_of_ticks_raises_config_003(minutes: int) -> None:
     refused("whole number of ticks", FIRST, FIRST + timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(("minutes", "step_s"), [(0, 3600), (60, 7200), (120, 3600)])
+def test_ticks_where_bars_begin_see_every_high_and_low(minutes: int, step_s: int) -> None:
+    require_whole_bars(DEFAULT_FEEDS.values(), FIRST + timedelta(minutes=minutes), step_s)
+
+
+@pytest.mark.parametrize(("minutes", "step_s"), [(30, 3600), (0, 5400), (0, 300)])
+def test_ticks_that_cut_through_bars_with_levels_raise_config_003(minutes: int, step_s: int) -> None:
+    feeds = [DEFAULT_FEEDS["perp_high:binance:BTCUSDT"]]
+    with pytest.raises(InputError, match="cut through bars of 3600 s") as caught:
+        require_whole_bars(feeds, FIRST + timedelta(minutes=minutes), step_s)
+    assert caught.value.error_code == "CONFIG-003"
+    require_whole_bars([DEFAULT_FEEDS["perp:binance:BTCUSDT"]], FIRST + timedelta(minutes=minutes), step_s)

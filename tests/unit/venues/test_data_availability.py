@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from basis.models.errors import InputError
 from basis.models.market import Feed, FeedKind
-from basis.venues.core.availability import Rows, columns, iso_ms, span
+from basis.venues.core.availability import Rows, columns, iso_ms, require_no_signal_gap, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,12 +28,14 @@ def a_feed(kind: FeedKind, period_s: int = 3600, column: str = "x", **changes: A
     return Feed(column=column, series="folder/series", field="f", kind=kind, period_s=period_s, **changes)
 
 
-def some_rows(times: list[int], values: list[float], closes: list[float] | None = None) -> Rows:
+def some_rows(
+    times: list[int], values: list[float], closes: list[float] | None = None, opens: list[float] | None = None
+) -> Rows:
     """Times in ms after T0."""
     return Rows(
         np.array(times, dtype=np.int64) + T0,
         np.array(values, dtype=np.float64),
-        None if closes is None else np.array(closes, dtype=np.float64),
+        *(None if column is None else np.array(column, dtype=np.float64) for column in (closes, opens)),
     )
 
 
@@ -214,6 +216,140 @@ class TestReward:
         assert "inf" in refused("DATA-002", self.feed, some_rows([0], [math.inf]), 0, 1)
 
 
+class TestClose:
+    feed = a_feed(FeedKind.CLOSE)
+    rows = some_rows([0, HOUR, 4 * HOUR], [10.0, 11.0, 14.0], [10.5, 11.5, 14.5])
+
+    def test_close_of_the_last_bar_that_has_ended_and_the_first_open_before_any_has(self) -> None:
+        found = read(self.feed, self.rows, 0, 11, HOUR // 2).tolist()
+        assert found == [10.0] * 2 + [10.5] * 2 + [11.5] * 6 + [14.5]
+
+    def test_a_close_is_as_old_as_its_bar_has_ended(self) -> None:
+        assert read(self.feed, self.rows, 4 * HOUR, 1).tolist() == [11.5]
+        assert read(self.feed, self.rows, 7 * HOUR, 1).tolist() == [14.5]
+        assert "limit 7200 s" in refused("DATA-003", self.feed, self.rows, 7 * HOUR + 1, 1)
+
+    def test_gap_before_a_later_bar_until_that_has_ended(self) -> None:
+        rows = some_rows([0, 9 * HOUR, 10 * HOUR], [10.0, 11.0, 12.0], [10.5, 11.5, 12.5])
+        message = refused("DATA-004", self.feed, rows, 9 * HOUR, 1)
+        assert "2024-05-12T00:00:00+00:00 and 2024-05-12T09:00:00+00:00" in message
+        assert read(self.feed, rows, 10 * HOUR, 1).tolist() == [11.5]
+        patient = a_feed(FeedKind.CLOSE, max_staleness_s=9 * 3600)
+        assert read(patient, rows, 9 * HOUR, 2).tolist() == [10.5, 11.5]
+
+    def test_a_limit_below_the_period_does_not_refuse_a_close_within_the_next_bar(self) -> None:
+        strict = a_feed(FeedKind.CLOSE, max_staleness_s=60)
+        assert read(strict, some_rows([0, HOUR], [1.0, 2.0], [1.5, 2.5]), HOUR + HOUR // 2, 1).tolist() == [1.5]
+
+    def test_before_the_first_bar_and_bad_values_and_no_closes(self) -> None:
+        refused("DATA-001", self.feed, self.rows, -1, 1)
+        rows = some_rows([0, HOUR], [10.0, 11.0], [NAN, 11.5])
+        refused("DATA-002", self.feed, rows, HOUR, 1)
+        assert read(self.feed, rows, 2 * HOUR, 1).tolist() == [11.5]
+        with pytest.raises(ValueError, match="closes"):
+            read(self.feed, some_rows([0], [1.0]), 0, 1)
+
+
+class TestHighAndLow:
+    high, low = a_feed(FeedKind.HIGH, 300), a_feed(FeedKind.LOW, 300)
+    five = 300_000
+    rows = some_rows(
+        [0, 300_000, 600_000, 900_000], [12.0, 15.0, 11.0, 13.0], [10.5, 11.5, 10.0, 12.0], [10.0, 10.5, 11.5, 10.0]
+    )
+
+    def test_extreme_of_the_bars_of_each_step(self) -> None:
+        assert read(self.high, self.rows, 0, 3, 2 * self.five).tolist() == [10.0, 15.0, 13.0]
+        assert read(self.low, self.rows, 0, 3, 2 * self.five).tolist() == [10.0, 12.0, 11.0]
+        assert read(self.high, self.rows, 0, 5, self.five).tolist() == [10.0, 12.0, 15.0, 11.0, 13.0]
+
+    def test_where_no_bar_lies_the_last_close_stands(self) -> None:
+        rows = some_rows([0, 600_000], [12.0, 15.0], [10.5, 11.5], [10.0, 14.0])
+        assert read(self.high, rows, 0, 4, self.five).tolist() == [10.0, 12.0, 10.5, 15.0]
+
+    def test_a_bar_that_straddles_a_tick_belongs_to_no_step(self) -> None:
+        assert read(self.high, self.rows, 150_000, 3, self.five).tolist() == [10.0, 10.5, 11.5]
+
+    def test_missing_bars_within_a_step(self) -> None:
+        rows = some_rows([0, 300_000, 2_700_000, 3_000_000, 3_300_000], [1.0] * 5, [1.0] * 5, [1.0] * 5)
+        assert "2024-05-12T00:05:00" in refused("DATA-004", self.high, rows, HOUR, 1)
+        assert read(a_feed(FeedKind.HIGH, 300, max_staleness_s=3600), rows, HOUR, 1).tolist() == [1.0]
+
+    def test_stale(self) -> None:
+        assert read(self.low, self.rows, 1_800_000, 1, self.five).tolist() == [12.0]
+        refused("DATA-003", self.low, self.rows, 1_800_001, 1, self.five)
+
+    @pytest.mark.parametrize("bad", [NAN, math.inf, 0.0])
+    def test_a_bad_value_is_refused_where_it_is_used(self, bad: float) -> None:
+        rows = some_rows([0, 300_000], [1.0, bad], [1.0, 1.0], [1.0, 1.0])
+        assert read(self.high, rows, self.five, 1, self.five).tolist() == [1.0]
+        if bad != 0.0:
+            refused("DATA-002", self.high, rows, 2 * self.five, 1, 2 * self.five)
+        refused("DATA-002", self.low, some_rows([0], [bad], [1.0], [1.0]), self.five, 1, self.five)
+
+    def test_needs_opens_and_closes(self) -> None:
+        with pytest.raises(ValueError, match="opens and closes"):
+            read(self.high, some_rows([0], [1.0], [1.0]), 0, 1)
+
+
+class TestEventMean:
+    feed = a_feed(FeedKind.EVENT_MEAN, 8 * 3600, lookback_s=86_400)
+    rows = some_rows([n * 8 * HOUR for n in range(6)], [0.1, 0.2, 0.6, 0.4, -1.0, 0.3])
+
+    def test_mean_of_what_lies_in_the_lookback(self) -> None:
+        found = read(self.feed, self.rows, 0, 6, 8 * HOUR).tolist()
+        exact = [[0.1], [0.1, 0.2], [0.1, 0.2, 0.6], [0.2, 0.6, 0.4], [0.6, 0.4, -1.0], [0.4, -1.0, 0.3]]
+        assert found == [math.fsum(values) / len(values) for values in exact]
+        assert read(self.feed, self.rows, 9 * HOUR, 1) == [math.fsum([0.1, 0.2]) / 2]
+
+    def test_a_missing_event_is_refused_as_long_as_the_lookback_reaches_it(self) -> None:
+        rows = some_rows([0, *(n * 8 * HOUR for n in range(2, 8))], [0.1] * 7)
+        refused("DATA-004", self.feed, rows, 8 * HOUR, 1)
+        refused("DATA-004", self.feed, rows, 39 * HOUR, 1)
+        assert read(self.feed, rows, 40 * HOUR, 1).tolist() == [math.fsum([0.1] * 3) / 3]
+
+    def test_at_least_one(self) -> None:
+        refused("DATA-001", self.feed, self.rows, -1, 1)
+        refused("DATA-001", self.feed, self.rows, 49 * HOUR, 1)
+        short = a_feed(FeedKind.EVENT_MEAN, 8 * 3600, lookback_s=3600)
+        assert "no event in the 3600 s" in refused("DATA-003", short, self.rows, 2 * HOUR, 1)
+
+    def test_null(self) -> None:
+        refused("DATA-002", self.feed, some_rows([0, 8 * HOUR], [0.1, NAN]), 8 * HOUR, 1)
+
+
+class TestSignal:
+    rows = some_rows([0, HOUR, 2 * HOUR], [1.0, 0.0, -1.0])
+
+    def test_last_row_at_or_before_the_tick_until_it_is_too_old(self) -> None:
+        feed = a_feed(FeedKind.SIGNAL, column="signal_side", max_staleness_s=1800)
+        assert read(feed, self.rows, 0, 5, HOUR // 2).tolist() == [1.0, 1.0, 0.0, 0.0, -1.0]
+        refused("DATA-003", feed, self.rows, 45 * 60_000, 1)
+
+    @pytest.mark.parametrize(
+        ("column", "good", "bad"),
+        [
+            ("signal_side", [-1.0, 0.0, 1.0], [0.5, 2.0, -2.0]),
+            ("signal_confidence", [0.0, 0.3, 1.0], [-0.1, 1.1]),
+            ("signal_sd", [1e-9, 0.01, 3.0], [0.0, -0.01]),
+        ],
+    )
+    def test_values_out_of_bounds_are_refused(self, column: str, good: list[float], bad: list[float]) -> None:
+        feed = a_feed(FeedKind.SIGNAL, column=column)
+        assert read(feed, some_rows([0, HOUR, 2 * HOUR], good), 0, 3).tolist() == good
+        for value in (*bad, NAN, math.inf):
+            refused("DATA-002", feed, some_rows([0], [value]), 0, 1)
+
+    def test_gaps_longer_than_signals_count(self) -> None:
+        feed = a_feed(FeedKind.SIGNAL, max_staleness_s=3600)
+        rows = some_rows([0, HOUR, 3 * HOUR, 4 * HOUR], [1.0] * 4)
+        require_no_signal_gap(feed, rows, T0, T0 + 2 * HOUR)
+        require_no_signal_gap(feed, rows, T0 + 3 * HOUR, T0 + 9 * HOUR)
+        with pytest.raises(InputError, match=r"01:00:00\+00:00 and 2024-05-12T03:00:00") as caught:
+            require_no_signal_gap(feed, rows, T0, T0 + 4 * HOUR)
+        assert caught.value.error_code == "DATA-004"
+        require_no_signal_gap(a_feed(FeedKind.SNAPSHOT, max_staleness_s=3600), rows, T0, T0 + 4 * HOUR)
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -222,10 +358,15 @@ class TestReward:
         (FeedKind.BAR, (T0, T0 + 3 * HOUR)),
         (FeedKind.EVENT, (T0 - HOUR, T0 + 3 * HOUR)),
         (FeedKind.REWARD, (None, None)),
+        (FeedKind.CLOSE, (T0, T0 + 3 * HOUR)),
+        (FeedKind.HIGH, (T0, T0 + 3 * HOUR)),
+        (FeedKind.EVENT_MEAN, (T0, T0 + 3 * HOUR)),
+        (FeedKind.SIGNAL, (T0, T0 + 3 * HOUR)),
     ],
 )
 def test_span(kind: FeedKind, expected: tuple[int | None, int | None]) -> None:
-    assert span(a_feed(kind), some_rows([0, 2 * HOUR], [1.0, 2.0])) == expected
+    lookback: dict[str, Any] = {"lookback_s": 3600} if kind is FeedKind.EVENT_MEAN else {}
+    assert span(a_feed(kind, **lookback), some_rows([0, 2 * HOUR], [1.0, 2.0])) == expected
 
 
 def test_span_of_a_snapshot_ends_where_it_is_stale() -> None:
@@ -250,7 +391,10 @@ STEP = st.sampled_from([60_000, 300_000, HOUR, 7 * 60_000])
 @st.composite
 def worlds(draw: st.DrawFn, kind: FeedKind) -> tuple[Feed, Rows, int, int, int]:
     """A feed, its rows (jittered, with holes), and a range of ticks; some are faulty."""
-    feed = a_feed(kind, 3600, max_staleness_s=draw(st.sampled_from([None, 3600, 10 * 3600])))
+    lookback: dict[str, Any] = {}
+    if kind is FeedKind.EVENT_MEAN:
+        lookback["lookback_s"] = draw(st.sampled_from([3600, 7200, 30_000]))
+    feed = a_feed(kind, 3600, max_staleness_s=draw(st.sampled_from([None, 3600, 10 * 3600])), **lookback)
     count = draw(st.integers(1, 12))
     gaps = draw(st.lists(st.sampled_from([HOUR, HOUR, HOUR, HOUR // 2 + 1, 2 * HOUR]), min_size=count, max_size=count))
     good = st.floats(0.5, 1e6)
@@ -258,11 +402,12 @@ def worlds(draw: st.DrawFn, kind: FeedKind) -> tuple[Feed, Rows, int, int, int]:
     values = draw(st.lists(value, min_size=count, max_size=count))
     if kind is FeedKind.INDEX and draw(st.booleans()):
         values = sorted(abs(v) + 1 if math.isfinite(v) else 2.0 for v in values)
-    closes = draw(st.lists(good, min_size=count, max_size=count)) if kind is FeedKind.BAR else None
+    of_bars = {FeedKind.BAR: 1, FeedKind.CLOSE: 1, FeedKind.HIGH: 2, FeedKind.LOW: 2}.get(kind, 0)
+    more = [draw(st.lists(good, min_size=count, max_size=count)) for _ in range(of_bars)]
     times = np.cumsum(gaps).tolist()
     step = draw(STEP)
     first = draw(st.integers(-1, 20)) * HOUR // 2 + draw(st.sampled_from([0, 1, 90_000]))
-    return feed, some_rows(times, values, closes), first, draw(st.integers(1, 40)), step
+    return feed, some_rows(times, values, *more), first, draw(st.integers(1, 40)), step
 
 
 def outcome(feed: Feed, rows: Rows, first: int, ticks: int, step: int) -> bytes | str:
@@ -291,12 +436,31 @@ def test_a_range_has_the_same_bits_however_it_is_cut(kind: FeedKind, data: st.Da
             assert not codes
 
 
+def bars_by_hand(feed: Feed, rows: Rows, moment: int, step: int) -> float:
+    """Close, high and low once more."""
+    times, values = rows.times.tolist(), rows.values.tolist()
+    ended = [place for place, time in enumerate(times) if time + 1000 * feed.period_s <= moment]
+    inside = [values[place] for place in ended if times[place] >= moment - step]
+    if feed.kind is not FeedKind.CLOSE and inside:
+        return float(max(inside) if feed.kind is FeedKind.HIGH else min(inside))
+    opens = rows.values if feed.kind is FeedKind.CLOSE else rows.opens
+    assert rows.closes is not None
+    assert opens is not None
+    return float(rows.closes[ended[-1]] if ended else opens[0])
+
+
 def by_hand(feed: Feed, rows: Rows, moment: int, step: int) -> float:
     """The rules once more, for one tick and sound rows, without NumPy."""
     times, values = rows.times.tolist(), rows.values.tolist()
     past = [place for place, time in enumerate(times) if time <= moment]
     within = [place for place in past if times[place] > moment - step]
     match feed.kind:
+        case FeedKind.CLOSE | FeedKind.HIGH | FeedKind.LOW:
+            return bars_by_hand(feed, rows, moment, step)
+        case FeedKind.EVENT_MEAN:
+            assert feed.lookback_s is not None
+            seen = [values[place] for place in past if times[place] > moment - 1000 * feed.lookback_s]
+            return math.fsum(seen) / len(seen)
         case FeedKind.EVENT | FeedKind.REWARD:
             return float(sum((values[place] for place in within), 0.0))
         case FeedKind.BAR if moment >= times[past[-1]] + 1000 * feed.period_s:
@@ -318,6 +482,6 @@ def test_agrees_with_the_rules_written_by_hand(kind: FeedKind, data: st.DataObje
         found = read(feed, rows, first, ticks, step)
     except InputError:
         return
-    sound = Rows(rows.times, np.nan_to_num(rows.values, nan=0.0), rows.closes)
+    sound = rows._replace(values=np.nan_to_num(rows.values, nan=0.0))
     expected = [by_hand(feed, sound, T0 + first + tick * step, step) for tick in range(ticks)]
     assert found.tolist() == expected

@@ -136,6 +136,48 @@ class TestReading:
             market.coverage(3600)
 
 
+class TestBarsAndSignals:
+    def feed(self, kind: FeedKind, field: str) -> Feed:
+        return Feed(column=f"perp_{field}:x:Y", series="x/y_perp_1h", field=field, kind=kind, period_s=3600)
+
+    def test_closes_highs_and_lows_are_of_one_file(self, catalogue: Catalogue) -> None:
+        bars = {"open": [1.0, 2.0], "high": [1.9, 2.9], "low": [0.9, 1.9], "close": [1.5, 2.5]}
+        put(catalogue.root, "x/y_perp_1h", range(2), **bars)
+        feeds = tuple(self.feed(kind, str(kind)) for kind in (FeedKind.CLOSE, FeedKind.HIGH, FeedKind.LOW))
+        for _ in range(2):  # cold, then cached
+            market = catalogue.open(feeds)
+            assert {name: column.tolist() for name, column in market.columns(T0_MS, HOUR, 3).items()} == {
+                "perp_close:x:Y": [1.0, 1.5, 2.5],
+                "perp_high:x:Y": [1.0, 1.9, 2.9],
+                "perp_low:x:Y": [1.0, 0.9, 1.9],
+            }
+        assert market.columns(T0_MS + HOUR, HOUR, 1)["perp_high:x:Y"].tolist() == [1.9]
+        notes = describe(market, T0_MS)
+        assert len(notes) == 3
+        assert all("until 2024-05-12T01:00:00+00:00 the open of the first bar" in note for note in notes)
+        assert describe(market, T0_MS + HOUR) == ()
+
+    def test_a_high_needs_its_field(self, catalogue: Catalogue) -> None:
+        put(catalogue.root, "x/y_perp_1h", range(2), open=[1.0, 2.0], close=[1.5, 2.5])
+        assert "no field 'high'" in refused("DATA-001", catalogue, self.feed(FeedKind.HIGH, "high"))
+
+    def test_signals_that_stop_between_two_ticks_are_found_by_the_check_alone(self, catalogue: Catalogue) -> None:
+        feed = Feed(
+            column="signal_side",
+            series="signals/btc",
+            field="side",
+            kind=FeedKind.SIGNAL,
+            period_s=60,
+            max_staleness_s=600,
+        )
+        put(catalogue.root, "signals/btc", [0, 1, 2], side=[1.0, 0.0, -1.0])
+        market = catalogue.open((feed,))
+        assert market.columns(T0_MS, HOUR, 3)["signal_side"].tolist() == [1.0, 0.0, -1.0]
+        with pytest.raises(InputError, match="gap of 3600 s") as caught:
+            market.check(T0_MS, T0_MS + 2 * HOUR, HOUR)
+        assert caught.value.error_code == "DATA-004"
+
+
 class TestRefusing:
     def test_missing_file_names_its_path(self, catalogue: Catalogue) -> None:
         assert str(catalogue.root / "r" / "r.parquet") in refused("DATA-001", catalogue, REWARD)

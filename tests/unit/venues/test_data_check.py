@@ -110,6 +110,19 @@ def test_all_gaps_of_a_series_are_named(sound: Path, configs: Path, tmp_path: Pa
     assert report.first is not None
 
 
+def test_signals_that_stop_are_named_once_with_both_ends(sound: Path, tmp_path: Path) -> None:
+    mode = "ml_btc_directional_usdt_margin"
+    for name in ("venues", "share_classes"):
+        shutil.copytree(CONFIGS / name, tmp_path / "configs" / name)
+    (tmp_path / "configs" / "modes").mkdir()
+    shutil.copy(CONFIGS / "modes" / f"{mode}.yaml", tmp_path / "configs" / "modes")
+    folder = changed(sound, tmp_path / "data", "signals/btc", without_rows(1000, 1200))
+    (report,) = check_catalogue(folder, tmp_path / "configs")
+    # side, confidence and sd: one fault each, however many pieces the gap is scanned in
+    assert {(fault.code, fault.series) for fault in report.faults} == {("DATA-004", "signals/btc")}
+    assert sorted(fault.message.split(":")[1].strip() for fault in report.faults) == ["confidence", "sd", "side"]
+
+
 def test_missing_files_are_all_named_and_nothing_else(sound: Path, configs: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path / "data")
     for name in (ORACLE, AAVE):

@@ -37,6 +37,7 @@ REAL_COLUMNS = {
     "gas/ethereum_fees": "base_fee_gwei priority_fee_p25_gwei priority_fee_p50_gwei priority_fee_p75_gwei",
     "etherfi/eigen_distributions": "period_start eigen_earned eth_restaked eth_not_restaked eigen_per_eeth_published",
     "etherfi/ethfi_topups": "period_start period_end ethfi_amount ethfi_per_eeth",
+    "signals/btc": "side confidence sd data_until",
 }
 
 Tables = dict[str, dict[str, Any]]
@@ -95,7 +96,7 @@ class TestFolder:
             schema = pq.read_schema(folder / f"{series}.parquet")
             assert schema.names == ["timestamp", *fields.split()]
             for field in schema:
-                is_time = field.name in {"timestamp", "period_start", "period_end"}
+                is_time = field.name in {"timestamp", "period_start", "period_end", "data_until"}
                 assert str(field.type) == ("timestamp[ms, tz=UTC]" if is_time else "double")
 
     def test_same_seed_same_bytes_other_seed_other_bytes(self, tmp_path: Path) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
 
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, PreparedBacktest, prepare
 from basis.models.errors import ComponentError, InputError
 from basis.runtime import config_loader
 from basis.runtime.clock import SystemClock
+
+SAMPLE_MARKER = "SYNTHETIC.json"
+SAMPLE_VERSION = 2
+"""Of ``basis.venues.data.synthetic``, named here because importing it takes longer than most commands (a test compares)."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +73,11 @@ def ensure_data(folder: Path, *, given: bool, tell: Callable[[str], None]) -> No
         InputError: DATA-001, the named catalogue is not there, or the sample cannot be written.
     """
     if folder.is_dir():
-        return
+        if not given and _is_outdated_sample(folder):
+            tell(f"the synthetic sample in {folder} is of an older version: making it anew")
+            shutil.rmtree(folder)
+        else:
+            return
     if given:
         hint = "name a folder with --data, or make one with 'basis data sample DIR'"
         raise InputError("DATA-001", f"no market data at {folder}: {hint}", "cli")
@@ -77,6 +88,16 @@ def ensure_data(folder: Path, *, given: bool, tell: Callable[[str], None]) -> No
         write_sample(folder)
     except OSError as error:
         raise InputError("DATA-001", f"cannot write {folder}: {error.strerror or error}", "cli") from error
+
+
+def _is_outdated_sample(folder: Path) -> bool:
+    """True where a generator of another version than ours made the folder: golden runs and ML signals need this one."""
+    marker = folder / SAMPLE_MARKER
+    try:
+        found = orjson.loads(marker.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False  # not a sample: never delete what is not ours
+    return isinstance(found, dict) and found.get("version") != SAMPLE_VERSION
 
 
 async def run(

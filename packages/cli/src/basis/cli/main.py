@@ -71,6 +71,8 @@ app.add_typer(runs_app, name="runs")
 app.add_typer(modes_app, name="modes")
 app.add_typer(data_app, name="data")
 app.add_typer(services_app, name="services")
+analyze_app = typer.Typer(help="Is a strategy sound?", no_args_is_help=True)
+app.add_typer(analyze_app, name="analyze")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Root of the run directories. Default: logs/.")]
@@ -165,6 +167,27 @@ def data_check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catal
     from basis.cli.commands import data  # noqa: PLC0415
 
     raise typer.Exit(data.check(folder, as_json=json_))
+
+
+@analyze_app.command("lookahead")
+def analyze_lookahead(
+    mode: Annotated[str, typer.Argument(help="Mode.")],
+    start: Annotated[str | None, typer.Option(help="First tick. Default: where the data begins.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last tick. Default: where the data ends.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Initial capital in the share class.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Catalogue of market data. Default: the synthetic sample.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(min=1, max=100, help="Instants at which the data is cut.")] = 4,
+    json_: Json = False,
+) -> None:
+    """Repeat a run on truncated data and from a later start: decisions must not change; exit code 1 where they do."""
+    from basis.cli.backtest import Arguments  # noqa: PLC0415
+    from basis.cli.commands import analyze  # noqa: PLC0415
+
+    arguments = Arguments(mode, start, end, capital, set_ or [], processes=False, cluster=False)
+    raise typer.Exit(analyze.command(arguments, data, cuts, as_json=json_))
 
 
 @services_app.command("up")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from basis.models.config import RunConfig
-from basis.models.events import Slot, execution_key
+from basis.models.events import Phase, Slot, execution_key, order_key
 from basis.models.messages import (
     AssessReply,
     AssessRequest,
@@ -17,15 +17,17 @@ from basis.models.messages import (
     ReconcileRequest,
 )
 from basis.monitors.core import position_update_handler as handler
-from basis.monitors.core.assessment import Assessment, assess
+from basis.monitors.core.assessment import Assessment, VenueBalances, assess
 from basis.monitors.core.plan import MonitorPlan, compile_plan
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.structured_logger import StructuredLogger
-from basis.runtime.timeline import iso, tick_stamps, tick_time
+from basis.runtime.timeline import iso, settlement_id, tick_stamps, tick_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from basis.models.errors import ComponentError
     from basis.models.messages import RunRef
     from basis.runtime.bus import Bus
@@ -61,7 +63,10 @@ class MonitorService:
         run, first = request.run, request.window.first_tick
         done = self._assess(request)
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
-        done.emit(request.ticks, tick_stamps(run, first, request.ticks), request.trigger_source, logger)
+        stamps = tick_stamps(run, first, request.ticks)
+        if request.trigger_source == "tick":
+            self._emit_settlements(run, done, request.ticks, stamps, logger)
+        done.emit(request.ticks, stamps, request.trigger_source, logger)
         counts = await domain_events.publish(self._bus, logger)
         if first == 0 and request.trigger_source == "tick":
             await self._log_start(run)
@@ -75,7 +80,9 @@ class MonitorService:
     async def reconcile(self, request: ReconcileRequest) -> ReconcileReply:
         """Apply handshakes once, compare, publish."""
         run, plan = request.run, self._plan(request.run)
-        done = handler.update(plan, request.portfolio, request.orders, request.handshakes, request.balances)
+        done = handler.update(
+            plan, request.portfolio, request.orders, request.handshakes, request.balances, run.initial_capital
+        )
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         self._emit_update(request, done, plan, logger)
         counts = await domain_events.publish(self._bus, logger)
@@ -97,6 +104,8 @@ class MonitorService:
 
     def _assess(self, request: AssessRequest | CommitRequest) -> Assessment:
         window = request.window
+        # after its orders the tight loop has compared already; a mismatch that it gave up on is its to report
+        again = isinstance(request, CommitRequest) and request.trigger_source == "after_execution"
         return assess(
             self._plan(request.run),
             request.portfolio,
@@ -104,15 +113,30 @@ class MonitorService:
             window.first_tick,
             window.ticks,
             window.settlements,
+            None if again else VenueBalances(request.ledger, codec.unpack_all(window.balances)),
+            request.run.initial_capital,
         )
+
+    @staticmethod
+    def _emit_settlements(
+        run: RunRef, done: Assessment, ticks: int, stamps: Sequence[str], logger: DomainEventLogger
+    ) -> None:
+        for settlement, number, fields in done.settlement_events(ticks):
+            logger.log_execution_delta(
+                order_key(settlement.tick, Phase.SETTLEMENT, number),
+                stamps[settlement.tick - done.window.first_tick],
+                source_operation_id=settlement_id(run, settlement.tick, number),
+                **fields,
+            )
 
     @staticmethod
     def _changing(done: Assessment) -> dict[str, bytes]:
         """Quantities that change within the window."""
+        before = done.window.before.positions
         return {
-            holding.line.key: codec.pack(holding.quantity, holding.line.key)
-            for holding in done.window.holdings
-            if bool((holding.quantity != holding.held).any())
+            key: codec.pack(column, key)
+            for key, column in done.window.quantities.items()
+            if bool((column != before.get(key, 0.0)).any())
         }
 
     def _plan(self, run: RunRef) -> MonitorPlan:
@@ -128,9 +152,9 @@ class MonitorService:
         request: ReconcileRequest, done: handler.Update, plan: MonitorPlan, logger: DomainEventLogger
     ) -> None:
         tick, stamp = request.tick, iso(tick_time(request.run, request.tick))
-        keys = [line.key for line in plan.lines]
+        keys = plan.keys
         ours = {key: done.portfolio.positions.get(key, 0.0) for key in keys}
-        for place in done.newly_applied:
+        for place, legs in zip(done.newly_applied, done.postings, strict=True):
             order, handshake = request.orders[place], request.handshakes[place]
             logger.log_execution_delta(
                 execution_key(tick, request.position + place, Slot.DELTA),
@@ -143,10 +167,11 @@ class MonitorService:
                         "delta_amount": delta,
                         "source": "execution",
                         "price": handler.share_price(plan, done.portfolio.market, key),
-                        "fee": _fee_of(key, handshake.fee_amount, handshake.fee_currency),
+                        "fee": handler.fee_in(handshake, key),
                     }
                     for key, delta in handshake.actual_deltas.items()
                 ],
+                postings=[leg.model_dump() for leg in legs],
             )
         if done.newly_applied:
             logger.log_position_snapshot(
@@ -184,11 +209,6 @@ class MonitorService:
             for component in _COMPONENTS
         )
         await asyncio.gather(*lines)
-
-
-def _fee_of(key: str, fee_amount: float, fee_currency: str | None) -> float:
-    """Fee inside one delta: all of it in the wallet's balance of the fee's token."""
-    return fee_amount if fee_currency is not None and key.endswith(f":BaseToken:{fee_currency}") else 0.0
 
 
 def warm() -> None:

@@ -283,7 +283,7 @@ class EventDrivenStrategyEngine:
             self._strategy.conditions,
             view,
             window.ticks,
-            StrategyState(state.reference_equity),
+            StrategyState(state.reference_equity, state.pending_withdrawal),
             run,
             tick_stamps(run, window.first_tick, window.ticks),
             logger,
@@ -291,7 +291,7 @@ class EventDrivenStrategyEngine:
 
     def _after(self, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply) -> Checkpoint:
         """State after a whole window without orders."""
-        equity = codec.unpack(assessed.columns["equity"]).tolist()
+        seen = run_state.equity_and_capital(assessed.columns)
         return state.model_copy(
             update={
                 "next_tick": window.first_tick + window.ticks,
@@ -299,7 +299,8 @@ class EventDrivenStrategyEngine:
                 "ledger": run_state.ledger_at(state.ledger, window, window.ticks - 1),
                 "portfolio": assessed.portfolio,
                 "reference_equity": decided.state.reference_equity,
-                "statistics": run_state.with_equity(state.statistics, equity),
+                "pending_withdrawal": decided.state.pending_withdrawal,
+                "statistics": run_state.with_equity(state.statistics, *seen),
             }
         )
 
@@ -355,16 +356,18 @@ class EventDrivenStrategyEngine:
         )
         settled = await self._bus.request(subjects.monitors_commit(self._cid), again, CommitReply)
         self._count(settled.counts)
-        equity = codec.unpack(assessed.columns["equity"])[:place].tolist()
-        final = float(codec.unpack(settled.columns["equity"])[0])
+        equity, capital = run_state.equity_and_capital(assessed.columns, place)
+        (final,), (paid_in,) = run_state.equity_and_capital(settled.columns)
+        memory = self._manager.after_execution(final, decided.state, decided.orders, traded.handshakes)
         after = state.model_copy(
             update={
                 "next_tick": tick + 1,
                 "window": run_state.shrunk(state.window, self._config.engine),
                 "ledger": traded.ledger,
                 "portfolio": settled.portfolio,
-                "reference_equity": self._manager.after_execution(final).reference_equity,
-                "statistics": run_state.with_equity(state.statistics, [*equity, final]),
+                "reference_equity": memory.reference_equity,
+                "pending_withdrawal": memory.pending_withdrawal,
+                "statistics": run_state.with_equity(state.statistics, [*equity, final], [*capital, paid_in]),
             }
         )
         after = run_state.with_orders(after, decided.orders, traded.handshakes)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from basis.models.config import RunConfig
+import numpy as np
+
+from basis.models.config import DirectionalStrategyConfig, RunConfig
 from basis.models.errors import ComponentError
 from basis.models.messages import (
     AdvanceReply,
@@ -23,20 +26,28 @@ from basis.models.messages import (
 )
 from basis.runtime import codec
 from basis.runtime.timeline import tick_time
+from basis.runtime.valuation import Valuer
 from basis.venues.core import execution
-from basis.venues.core.coverage import requested_range
+from basis.venues.core.coverage import requested_range, require_whole_bars
+from basis.venues.core.interface import At, Stretch
+from basis.venues.core.settlement import settle
+from basis.venues.data import signals
 from basis.venues.data.catalogue import Catalogue, Market, describe
 from basis.venues.data.sample import is_synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from basis.venues.core.interface import SimulatedVenue
 
 _COMPONENT = "venue_interface_manager"
 _WINDOW_BYTES = 500_000
-"""Market columns of one window stay under this, so that a message that holds them stays under a megabyte."""
+"""Columns and settlements of one window stay under this, so that a message that holds them stays under a megabyte."""
+_SETTLEMENT_BYTES = 300
+"""About what one settlement takes in a message."""
+_FUNDING_S = 8 * 3600
 
 T = TypeVar("T")
 
@@ -56,6 +67,16 @@ class _Recent(Generic[T]):
         if len(self._values) > self._limit:
             self._values.popitem(last=False)
         return value
+
+
+class _Setup(NamedTuple):
+    """What follows from a configuration alone: made once, used by every request of its runs."""
+
+    config: RunConfig
+    valuer: Valuer
+    venues: Mapping[str, SimulatedVenue]
+    tick_bytes: int
+    """Most that one tick adds to a reply, liquidations and the like aside."""
 
 
 class VenueInterfaceFactory:
@@ -82,9 +103,8 @@ class VenueInterfaceManager:
         self._data_dir = data_dir
         self._catalogue = Catalogue(data_dir, cache_dir)
         self._factory = factory or VenueInterfaceFactory()
-        self._configs: _Recent[RunConfig] = _Recent()
+        self._setups: _Recent[_Setup] = _Recent()
         self._markets: _Recent[Market] = _Recent()
-        self._venues: _Recent[Mapping[str, SimulatedVenue]] = _Recent()
 
     def coverage(self, request: CoverageRequest) -> CoverageReply:
         """Check that the data can feed every tick of a run.
@@ -93,11 +113,12 @@ class VenueInterfaceManager:
             InputError: DATA-00x or CONFIG-003; names the series, the time, and what is there.
         """
         config = RunConfig.model_validate_json(request.config)
-        market = self._catalogue.open(config.feeds())  # always anew: the files may have changed since the last run
+        market = self._open(config)  # always anew: the files may have changed since the last run
         self._remember(hashlib.sha256(request.config).hexdigest(), config, market)
         step_s = config.time_step_s
         start, end = requested_range(request.start, request.end, market.coverage(step_s), step_s)
-        market.check(int(start.timestamp() * 1000), int(end.timestamp() * 1000), step_s * 1000)
+        require_whole_bars(market.feeds, start, step_s)
+        self._check(config, market, start, end)
         return CoverageReply(
             start=start,
             end=end,
@@ -108,22 +129,39 @@ class VenueInterfaceManager:
         )
 
     def advance(self, request: AdvanceRequest) -> AdvanceReply:
-        """The next ticks: market columns, and balances with settlements applied."""
+        """The next ticks: market columns, balances with settlements applied, and the settlements."""
         run = request.run
-        fitting = max(_WINDOW_BYTES // (8 * len(self._config(run).feeds())), 1)
+        setup = self._setup(run)
+        fitting = max(_WINDOW_BYTES // setup.tick_bytes, 1)
         wanted = min(request.ticks, run.last_tick - request.first_tick + 1, fitting)
-        columns = self._columns(run, request.first_tick, wanted)
-        market = {name: codec.pack(values, name) for name, values in columns.items()}
-        # scaled balances need no settlement: interest is in the index
-        return AdvanceReply(window=Window(first_tick=request.first_tick, ticks=wanted, market=market, balances={}))
+        columns = self._columns_and_before(run, request.first_tick, wanted)
+        stretch = Stretch(
+            request.first_tick,
+            wanted,
+            run.start,
+            run.time_step_s,
+            columns,
+            request.ledger,
+            setup.config,
+            setup.valuer,
+        )
+        settled = settle(stretch, setup.venues)
+        window = Window(
+            first_tick=request.first_tick,
+            ticks=wanted,
+            market={name: codec.pack(values[1:], name) for name, values in columns.items()},
+            balances={key: codec.pack(values, key) for key, values in settled.balances.items()},
+            settlements=settled.settlements,
+        )
+        return AdvanceReply(window=window)
 
     def execute(self, request: ExecuteRequest) -> ExecuteReply:
         """One order or atomic group at its tick."""
-        config = self._config(request.run)
-        row = {name: float(values[0]) for name, values in self._columns(request.run, request.tick, 1).items()}
-        venues = self._venues.get(request.run.config_sha256, lambda: self._factory.simulated(config))
-        now = tick_time(request.run, request.tick)
-        done = execution.execute(request.orders, request.ledger, row, config, venues, now)
+        run = request.run
+        setup = self._setup(run)
+        row = {name: float(values[0]) for name, values in self._columns(run, request.tick, 1).items()}
+        at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
+        done = execution.execute(request.orders, request.ledger, at, setup.venues, tick_time(run, request.tick))
         return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger)
 
     def positions(self, request: PositionsRequest) -> PositionsReply:
@@ -131,18 +169,39 @@ class VenueInterfaceManager:
         config = self._config(request.run)
         return PositionsReply(balances={key: request.ledger.get(key, 0.0) for key in config.position_subscriptions})
 
+    def _open(self, config: RunConfig) -> Market:
+        """The market of a configuration; the one place where a run's series are opened."""
+        if isinstance(config.strategy, DirectionalStrategyConfig):
+            return signals.open_market(self._catalogue, config.feeds(), config.strategy.signals)
+        return self._catalogue.open(config.feeds())
+
+    def _check(self, config: RunConfig, market: Market, start: datetime, end: datetime) -> None:
+        """Refuse what cannot feed every tick of [start, end]."""
+        start_ms, end_ms = (int(moment.timestamp() * 1000) for moment in (start, end))
+        if isinstance(config.strategy, DirectionalStrategyConfig):
+            signals.check_market(market, config.strategy.signals, self._data_dir, start_ms, end_ms)
+        market.check(start_ms, end_ms, config.time_step_s * 1000)
+
     def _remember(self, config_sha256: str, config: RunConfig, market: Market) -> None:
         """Keep what the run's first window will ask for."""
-        self._configs.get(config_sha256, lambda: config)
+        self._setups.get(config_sha256, lambda: self._prepare(config))
         self._markets.get(f"{config_sha256}{market.data_sha256}", lambda: market)
-        self._venues.get(config_sha256, lambda: self._factory.simulated(config))
+
+    def _prepare(self, config: RunConfig) -> _Setup:
+        columns = len(config.feeds()) + len(config.position_subscriptions)
+        fundings = len(config.perps()) * config.time_step_s / _FUNDING_S
+        tick_bytes = 8 * columns + math.ceil(_SETTLEMENT_BYTES * fundings)
+        return _Setup(config, Valuer.of(config), self._factory.simulated(config), tick_bytes)
+
+    def _setup(self, run: RunRef) -> _Setup:
+        return self._setups.get(run.config_sha256, lambda: self._prepare(RunConfig.model_validate_json(run.config)))
 
     def _config(self, run: RunRef) -> RunConfig:
-        return self._configs.get(run.config_sha256, lambda: RunConfig.model_validate_json(run.config))
+        return self._setup(run).config
 
     def _market(self, run: RunRef) -> Market:
         key = f"{run.config_sha256}{run.data_sha256}"
-        market = self._markets.get(key, lambda: self._catalogue.open(self._config(run).feeds()))
+        market = self._markets.get(key, lambda: self._open(self._config(run)))
         if market.data_sha256 != run.data_sha256:
             message = f"the catalogue {self._data_dir} changed since the run was accepted: submit it again"
             raise ComponentError("DATA-002", message, _COMPONENT)
@@ -152,3 +211,9 @@ class VenueInterfaceManager:
         market = self._market(run)
         start_ms = int(tick_time(run, first_tick).timestamp() * 1000)
         return market.columns(start_ms, run.time_step_s * 1000, ticks)
+
+    def _columns_and_before(self, run: RunRef, first_tick: int, ticks: int) -> Mapping[str, codec.FloatArray]:
+        """One value more than ticks: the first is of the tick before, at tick 0 of tick 0 itself."""
+        if first_tick > 0:
+            return self._columns(run, first_tick - 1, ticks + 1)
+        return {name: np.concatenate((values[:1], values)) for name, values in self._columns(run, 0, ticks).items()}

@@ -570,11 +570,13 @@ class RunConfig(_RunBase):
         return tuple(self._feed(column) for column in sorted(columns))
 
     def _feed(self, column: str) -> Feed:
-        """The default feed with its overrides; closes, highs and lows of a perp follow those of its bars."""
+        """The default feed with its overrides; a perp's closes, highs and lows follow its bars, signals their largest age."""
         name, _, market = column.partition(":")
         feed = DEFAULT_FEEDS[column].model_dump()
         if name in PERP_BAR_KINDS and (bars := self.data.feeds.get(f"perp:{market}")) is not None:
             feed |= bars.model_dump(exclude_none=True, exclude={"field", "kind"})
+        if feed["kind"] is FeedKind.SIGNAL and isinstance(self.strategy, DirectionalStrategyConfig):
+            feed["max_staleness_s"] = self.strategy.signals.max_age_s
         if (override := self.data.feeds.get(column)) is not None:
             feed |= override.model_dump(exclude_none=True)
         found = Feed.model_validate(feed)

@@ -77,8 +77,6 @@ class _Hedged(StrategyConfig):
     """Margin balance over perp notional that each venue is brought to."""
     margin_ratio_trigger: Positive = 0.20
     """Margin ratio of any venue below which money is moved, then legs reduced."""
-    net_delta_warning: Fraction = 0.005
-    """|net delta| over equity that is named in decisions."""
     net_delta_trade: Fraction = 0.02
     """|net delta| over equity above which perps alone are traded."""
     net_delta_emergency: Fraction = 0.05

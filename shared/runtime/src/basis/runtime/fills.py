@@ -6,7 +6,7 @@ Strategies compute expected deltas with it and simulated venues fills: one formu
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from basis.models.config import CexConfig, DexConfig, MarketConfig
 from basis.models.errors import ComponentError
@@ -15,7 +15,12 @@ from basis.models.instruments import Venue, is_inverse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from basis.models.config import RunConfig
+
+T = TypeVar("T", float, "NDArray[np.float64]")
 
 BPS = 1e-4
 """One basis point."""
@@ -109,12 +114,12 @@ def is_whole_lots(quantity: float, lot: float) -> bool:
     return abs(lots - round(lots)) <= _LOT_SLACK * max(1.0, abs(lots))
 
 
-def perp_notional(symbol: str, quantity: float, mark: float) -> float:
+def perp_notional(symbol: str, quantity: T, mark: T) -> T:
     """|Notional| of a perp in its quote currency: quantity x mark, or the USD contracts themselves where inverse."""
     return abs(quantity) if is_inverse(symbol) else abs(quantity) * mark
 
 
-def perp_pnl(symbol: str, quantity: float, entry: float, mark: float) -> float:
+def perp_pnl(symbol: str, quantity: T, entry: T, mark: T) -> T:
     """PnL of a perp between two prices, in its margin token.
 
     Linear: quantity x (mark - entry). Inverse: USD contracts x (1/entry - 1/mark) (behaviour.md section 3).
@@ -122,7 +127,7 @@ def perp_pnl(symbol: str, quantity: float, entry: float, mark: float) -> float:
     return quantity * (1.0 / entry - 1.0 / mark) if is_inverse(symbol) else quantity * (mark - entry)
 
 
-def margin_units(symbol: str, notional: float, mark: float) -> float:
+def margin_units(symbol: str, notional: T, mark: T) -> T:
     """A notional in quote currency as an amount of the margin token: itself, or notional / mark where inverse."""
     return notional / mark if is_inverse(symbol) else notional
 

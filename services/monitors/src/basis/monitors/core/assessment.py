@@ -7,18 +7,20 @@ run is cut into windows, the same floats come out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.events import Phase, tick_keys
 from basis.models.messages import PortfolioState
+from basis.monitors.core import postings
 from basis.monitors.core.exposure_monitor import Exposure, ExposureMonitor
 from basis.monitors.core.pnl_monitor import PnL, PnLMonitor
-from basis.monitors.core.position_monitor import PositionMonitor, ValuedWindow, value_window
+from basis.monitors.core.position_monitor import PositionMonitor, ValuedWindow, cross_check, value_window
 from basis.monitors.core.risk_monitor import Risk, RiskMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from basis.models.events.execution_delta import Posting
     from basis.models.messages import Settlement
     from basis.monitors.core.columns import Floats
     from basis.monitors.core.plan import MonitorPlan
@@ -30,6 +32,15 @@ _PHASES = {
 }
 
 
+class VenueBalances(NamedTuple):
+    """What the venues say they hold."""
+
+    ledger: Mapping[str, float]
+    """Balances before the window."""
+    balances: Mapping[str, Floats]
+    """Those that change within it, one a tick."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """Figures of each tick of a window."""
@@ -39,25 +50,30 @@ class Assessment:
     exposure: Exposure
     risk: Risk
     pnl: PnL
+    postings: tuple[tuple[Posting, ...], ...]
+    """Of each settlement."""
 
     def columns(self) -> dict[str, Floats]:
         """What the strategy reads, by name."""
         return {
             "equity": self.window.equity,
+            "capital": self.window.capital,
             "total_value_usd": self.window.total_value_usd,
             "net_delta_usd": self.exposure.net_delta_usd,
             "total_pnl": self.pnl.total,
             "collateral_usd": self.risk.collateral,
             "debt_usd": self.risk.debt,
             "threshold_usd": self.risk.threshold,
+            **{f"margin:{venue}": column for venue, column in self.risk.margin.items()},
+            **{f"notional:{venue}": column for venue, column in self.risk.notional.items()},
         }
 
     def state_at(self, place: int) -> PortfolioState:
         """Portfolio state after the tick at a place of the window."""
         before, tick = self.window.before, self.window.first_tick + place
         return PortfolioState(
-            positions=before.positions | {h.line.key: float(h.quantity[place]) for h in self.window.holdings},
-            capital=before.capital,
+            positions=before.positions | _row(self.window.quantities, place),
+            capital=float(self.window.capital[place]),
             attribution=_row(self.pnl.attribution, place),
             pnl_by_venue=_row(self.pnl.by_venue, place),
             pnl_by_asset=_row(self.pnl.by_asset, place),
@@ -65,6 +81,40 @@ class Assessment:
             applied=before.applied if tick == before.tick else (),
             tick=tick,
         )
+
+    def settlement_events(self, ticks: int) -> Iterator[tuple[Settlement, int, dict[str, Any]]]:
+        """Each settlement of the first ``ticks`` ticks, its number within its tick, and fields of its event."""
+        numbers: dict[int, int] = {}
+        for settlement, legs in zip(self.window.settlements, self.postings, strict=True):
+            tick = settlement.tick
+            number = numbers[tick] = numbers.get(tick, -1) + 1
+            place = tick - self.window.first_tick
+            if place < ticks and settlement.deltas:
+                yield settlement, number, self._settlement_fields(settlement, legs, place)
+
+    def _settlement_fields(self, settlement: Settlement, legs: Sequence[Posting], place: int) -> dict[str, Any]:
+        return {
+            "operation_type": settlement.kind,
+            "deltas": [
+                {
+                    "instrument_key": key,
+                    "delta_amount": delta,
+                    "source": settlement.kind,
+                    "price": self._price(key, place),
+                    "fee": settlement.fees.get(key, 0.0),
+                }
+                for key, delta in settlement.deltas.items()
+            ],
+            "postings": [leg.model_dump() for leg in legs],
+            "metadata": settlement.details,
+        }
+
+    def _price(self, key: str, place: int) -> float | None:
+        """Price of an instrument's asset in the share class at a tick; None for a perp."""
+        holding = self.window.holding(key)
+        if holding is None:
+            return None
+        return 1.0 if holding.price is None else float(holding.price[place + 1])
 
     def emit(self, ticks: int, stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger) -> None:
         """Log the four events of each of the first ``ticks`` ticks.
@@ -90,12 +140,32 @@ def assess(
     first_tick: int,
     ticks: int,
     settlements: Sequence[Settlement] = (),
+    venue: VenueBalances | None = None,
+    initial_capital: float = 0.0,
 ) -> Assessment:
-    """Assess a window; arguments and errors as in :func:`value_window` and :meth:`PnLMonitor.assess`."""
+    """Assess a window.
+
+    Args:
+        plan: compiled configuration.
+        before: state before the window.
+        market: column -> values, one a tick.
+        first_tick: index of the first tick.
+        ticks: how many.
+        settlements: what venues did on their own within the window, by tick.
+        venue: what the venues say they hold; None compares nothing (the tight loop has compared already).
+        initial_capital: capital at tick 0, share class: tolerances are fractions of it, or of capital where that is more.
+
+    Raises:
+        ComponentError: as :func:`value_window`, :func:`cross_check`, :meth:`PnLMonitor.assess`; PNL-003 where a
+            settlement does not balance.
+    """
     window = value_window(plan, before, market, first_tick, ticks, settlements)
-    return Assessment(
-        window, market, ExposureMonitor.assess(window), RiskMonitor.assess(window), PnLMonitor.assess(window)
-    )
+    if venue is not None:
+        cross_check(window, venue.ledger, venue.balances, initial_capital)
+    booked = tuple(postings.of_settlement(settlement) for settlement in settlements)
+    pnl = PnLMonitor.assess(window, initial_capital)
+    exposure = ExposureMonitor.assess(window)
+    return Assessment(window, market, exposure, RiskMonitor.assess(window, exposure), pnl, booked)
 
 
 def _row(columns: Mapping[str, Floats], place: int) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""ExposureMonitor: net delta of each asset. The share-class asset has zero delta by definition. Pure."""
+"""ExposureMonitor: net delta of each asset. Pure.
+
+What is held of the share-class asset has zero delta by definition; its perps count.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ class Exposure:
     quantity: Mapping[str, Floats]
     """Asset -> net quantity, base units: spot + LST x rate + aToken x index - debt x index + perp."""
     usd: Mapping[str, Floats]
-    """Asset -> exposure, USD."""
+    """Asset -> quantity at the asset's price, USD."""
     net_delta_usd: Floats
-    """Sum over all assets but the share class, USD."""
+    """Sum over all assets but the share class, and the perps on the share class, USD."""
 
 
 class ExposureMonitor:
@@ -32,17 +35,28 @@ class ExposureMonitor:
 
     @staticmethod
     def assess(window: ValuedWindow) -> Exposure:
-        """Exposure of each asset at each tick."""
-        quantity = {asset: np.zeros(window.ticks) for asset in window.plan.assets}
-        usd = {asset: np.zeros(window.ticks) for asset in window.plan.assets}
+        """Exposure of each asset at each tick; of a perp its base units at the asset's own price."""
+        zeros = np.zeros(window.ticks)
+        own = window.plan.share_class
+        held: dict[str, Floats] = dict.fromkeys(window.plan.assets, zeros)
+        hedged: dict[str, Floats] = {}
         for holding in window.holdings:
-            asset = holding.line.how.instrument.asset
-            quantity[asset] += holding.units
-            usd[asset] += holding.value_usd
-        net = np.zeros(window.ticks)
-        for asset, column in usd.items():
-            if asset != window.plan.share_class:
-                net += column
+            if not holding.idle:
+                asset = holding.line.how.instrument.asset
+                held[asset] = held[asset] + holding.units
+        for perp in window.perps:
+            if not perp.idle:
+                hedged[perp.line.asset] = hedged.get(perp.line.asset, zeros) + perp.units
+        quantity, usd, net = {}, {}, zeros
+        for asset, units in held.items():
+            perps = hedged.get(asset)
+            total = units if perps is None else units + perps
+            quantity[asset] = total
+            usd[asset] = total if total is zeros else total * window.prices.usd(asset)
+            if asset != own:
+                net = net + usd[asset]
+            elif perps is not None:
+                net = net + perps * window.prices.usd(asset)
         return Exposure(quantity, usd, net)
 
     @staticmethod

@@ -2,72 +2,176 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from basis.models.config import AaveConfig, RunConfig
-from basis.models.instruments import InstrumentType, Venue
-from basis.models.market import SHARE_PRICE_COLUMN
-from basis.runtime.valuation import Valuation, valuation
+import numpy as np
+
+from basis.models.config import AaveConfig, RiskConfig, RunConfig, Scenario
+from basis.models.instruments import InstrumentType, Venue, asset_of, is_inverse, margin_key, margin_token
+from basis.runtime import fills
+from basis.runtime.valuation import Valuation, Valuer, valuation
+
+if TYPE_CHECKING:
+    from basis.monitors.core.columns import Floats
 
 _EMODE_TOKENS = frozenset({"WETH", "weETH", "wstETH"})
+_REWARD_TOKENS = frozenset({"EIGEN", "ETHFI", "KING"})
 
 
 class Line(NamedTuple):
-    """One instrument that the mode may hold."""
+    """One instrument that the mode may hold and that has a value: all but perps."""
 
     key: str
     """Instrument key."""
     how: Valuation
     """How it is valued."""
     price_cause: str
-    """Attribution part that a price move of it counts under."""
+    """Attribution part that a price move of it counts under: ``delta``, or ``dust`` for reward tokens."""
     liquidation_threshold: float
     """Collateral factor in the health factor; 0 where it is no collateral."""
+    shocks: tuple[float, ...]
+    """What a unit of it is worth after each scenario, as a factor on today's USD value."""
+
+
+class PerpLine(NamedTuple):
+    """One perp that the mode may hold."""
+
+    key: str
+    """Instrument key."""
+    venue: str
+    """Exchange."""
+    symbol: str
+    """Symbol at the exchange."""
+    asset: str
+    """Asset that it follows."""
+    margin_key: str
+    """Balance that it settles into."""
+    mark_column: str
+    """Market column of its mark, quote per base."""
+    inverse: bool
+    """True where the quantity is USD contracts."""
+    caps: Floats
+    """Largest notional of each bracket, quote currency; the last is infinite."""
+    rates: Floats
+    """Maintenance rate of each bracket."""
+    amounts: Floats
+    """Maintenance amount of each bracket, quote currency."""
+    shocks: tuple[float, ...]
+    """Price of the asset after each scenario, as a factor on today's."""
+
+
+class MarginAccount(NamedTuple):
+    """Perps of one exchange that share a margin balance."""
+
+    venue: str
+    """Exchange."""
+    key: str
+    """Margin balance."""
+    token: str
+    """Token of the margin."""
+    perps: tuple[PerpLine, ...]
+    """What it backs."""
 
 
 class MonitorPlan(NamedTuple):
     """A configuration, compiled."""
 
     lines: tuple[Line, ...]
-    """Instruments, in the order of the subscriptions."""
+    """Instruments with a value, in the order of the subscriptions."""
+    perps: tuple[PerpLine, ...]
+    """Perps, in the order of the subscriptions."""
+    accounts: tuple[MarginAccount, ...]
+    """Margin balances that back perps."""
+    keys: tuple[str, ...]
+    """All instruments, in the order of the subscriptions."""
+    valuer: Valuer
+    """Prices of the mode."""
     share_class: str
     """Currency of the account."""
-    share_price_column: str
-    """USD price of the share class."""
     assets: tuple[str, ...]
     """Assets of the instruments, in order of first appearance."""
     venues: tuple[str, ...]
-    """Venues of the instruments, in order of first appearance."""
+    """Venues of the instruments, in order of first appearance, then those that the mode only trades at."""
     subscriptions: frozenset[str]
     """Keys that the mode may hold."""
     max_retries: int
     """Re-queries after a mismatch."""
+    risk: RiskConfig
+    """What to warn of."""
+    watches_delta: bool
+    """True where net delta is a risk: the mode is meant to be market neutral."""
 
 
 def compile_plan(config: RunConfig) -> MonitorPlan:
-    """Compile a configuration."""
-    lines = tuple(_line(key, config) for key in config.position_subscriptions)
-    currency = config.share_class.currency
+    """Compile a configuration.
+
+    Raises:
+        ComponentError: VEN-001, a perp whose market the venue's configuration does not list.
+    """
+    found = [(key, valuation(key)) for key in config.position_subscriptions]
+    scenarios = config.risk.scenarios
+    perps = tuple(_perp(key, how, config) for key, how in found if how.instrument.type is InstrumentType.PERP)
+    instruments = [how.instrument for _, how in found]
     return MonitorPlan(
-        lines=lines,
-        share_class=currency,
-        share_price_column=SHARE_PRICE_COLUMN[currency],
-        assets=tuple(dict.fromkeys(line.how.instrument.asset for line in lines)),
-        venues=tuple(dict.fromkeys(line.how.instrument.venue for line in lines)),
+        lines=tuple(
+            _line(key, how, config, scenarios) for key, how in found if how.instrument.type is not InstrumentType.PERP
+        ),
+        perps=perps,
+        accounts=_accounts(perps),
+        keys=config.position_subscriptions,
+        valuer=Valuer.of(config),
+        share_class=config.share_class.currency,
+        assets=tuple(dict.fromkeys(entry.asset for entry in instruments)),
+        venues=tuple(dict.fromkeys([*(str(entry.venue) for entry in instruments), *map(str, config.venues)])),
         subscriptions=frozenset(config.position_subscriptions),
         max_retries=config.execution_manager.max_retry_attempts,
+        risk=config.risk,
+        watches_delta=config.share_class.market_neutral and config.strategy.family != "directional",
     )
 
 
-def _line(key: str, config: RunConfig) -> Line:
-    how = valuation(key)
-    return Line(key, how, _price_cause(how), _threshold(how, config))
+def shock(token: str, scenario: Scenario) -> float:
+    """USD price of a token after a scenario, as a factor on today's: an LST falls against ETH, and with it."""
+    asset = asset_of(token)
+    if asset == "BTC":
+        return 1.0 + scenario.btc_move
+    if asset != "ETH":
+        return 1.0
+    ether = (1.0 - scenario.eth_fall) * (1.0 + scenario.eth_rise)
+    return ether * (1.0 - scenario.lst_depeg) if token in {"weETH", "wstETH"} else ether
 
 
-def _price_cause(how: Valuation) -> str:
-    if how.dex_column is not None:
-        return "dust"
-    return "delta" if how.instrument.type is InstrumentType.BASE_TOKEN else "price_effect"
+def _line(key: str, how: Valuation, config: RunConfig, scenarios: tuple[Scenario, ...]) -> Line:
+    found = how.instrument
+    token = found.symbol if found.type is InstrumentType.LST else found.underlying
+    cause = "dust" if found.asset in _REWARD_TOKENS else "delta"
+    return Line(key, how, cause, _threshold(how, config), tuple(shock(token, scenario) for scenario in scenarios))
+
+
+def _perp(key: str, how: Valuation, config: RunConfig) -> PerpLine:
+    found = how.instrument
+    tiers = fills.market_config(config, found.venue, found.symbol, perp=True).tiers
+    return PerpLine(
+        key=key,
+        venue=str(found.venue),
+        symbol=found.symbol,
+        asset=found.asset,
+        margin_key=margin_key(found.venue, found.symbol),
+        mark_column=f"perp:{found.venue}:{found.symbol}",
+        inverse=is_inverse(found.symbol),
+        caps=np.array([np.inf if tier.notional_cap is None else tier.notional_cap for tier in tiers]),
+        rates=np.array([tier.maintenance_rate for tier in tiers]),
+        amounts=np.array([tier.maintenance_amount for tier in tiers]),
+        shocks=tuple(shock(found.asset, scenario) for scenario in config.risk.scenarios),
+    )
+
+
+def _accounts(perps: tuple[PerpLine, ...]) -> tuple[MarginAccount, ...]:
+    keys = dict.fromkeys(perp.margin_key for perp in perps)
+    groups = [tuple(perp for perp in perps if perp.margin_key == key) for key in keys]
+    return tuple(
+        MarginAccount(group[0].venue, group[0].margin_key, margin_token(group[0].symbol), group) for group in groups
+    )
 
 
 def _threshold(how: Valuation, config: RunConfig) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.instruments import wallet_token
-from basis.models.operations import TRADES, ExecutionStatus
-from basis.runtime.valuation import unit_value_usd, valuation
+from basis.models.instruments import INSTRUMENTS
+from basis.models.operations import TRADES, ExecutionStatus, OperationType
+from basis.monitors.core import postings
+from basis.runtime.valuation import valuation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from basis.models.events.execution_delta import Posting
     from basis.models.execution import ExecutionHandshake
     from basis.models.messages import PortfolioState
     from basis.models.order import Order
@@ -22,6 +24,8 @@ RELATIVE_TOLERANCE = 1e-9
 """Largest accepted difference in a backtest, as a fraction of what moved or is held (behaviour.md section 4)."""
 _ABSOLUTE_FLOOR = 1e-12
 """Below any token's smallest unit that matters; keeps the rounding of an emptied balance from being a mismatch."""
+_MARKET_PRICED = TRADES | {OperationType.SWAP}
+"""Operations at a market's own price, which may differ from the price that the mode values the asset at."""
 
 
 class Difference(NamedTuple):
@@ -54,6 +58,8 @@ class Update(NamedTuple):
     """What does not agree."""
     applied_deltas: dict[str, float]
     """Instrument key -> sum of the deltas of all confirmed handshakes."""
+    postings: tuple[tuple[Posting, ...], ...] = ()
+    """Double entry of each handshake that was applied now."""
 
 
 def update(
@@ -62,6 +68,7 @@ def update(
     orders: Sequence[Order],
     handshakes: Sequence[ExecutionHandshake],
     balances: Mapping[str, float],
+    initial_capital: float = 0.0,
 ) -> Update:
     """Apply the handshakes of one order or atomic group to the portfolio, and compare.
 
@@ -71,10 +78,11 @@ def update(
         orders: in sequence.
         handshakes: one for each order.
         balances: instrument key -> balance as the venue has it now.
+        initial_capital: capital at tick 0, share class: with the capital it bounds the rounding that a balance may keep.
 
     Raises:
-        ComponentError: POS-002 where a delta touches a key that the mode does not hold; PNL-001 where a fee's token has
-            no value here; ENGINE-002 where handshakes and orders do not belong together.
+        ComponentError: POS-002 where a delta or a cost touches a key that the mode does not hold; PNL-003 where the
+            postings of an order do not balance; ENGINE-002 where handshakes and orders do not belong together.
     """
     if [order.operation_id for order in orders] != [handshake.operation_id for handshake in handshakes]:
         raise ComponentError("ENGINE-002", "handshakes do not belong to the orders", _COMPONENT)
@@ -90,79 +98,91 @@ def update(
     for handshake in handshakes:
         for key, delta in handshake.actual_deltas.items():
             applied_deltas[key] = applied_deltas.get(key, 0.0) + delta
-    differences = (*_delta_differences(orders, handshakes), *_balance_differences(plan, after, handshakes, balances))
-    return Update(after, new, differences, applied_deltas)
+    floors = max(abs(before.capital), initial_capital) * _ABSOLUTE_FLOOR
+    differences = (
+        *_delta_differences(orders, handshakes),
+        *_balance_differences(plan, after, handshakes, balances, floors),
+    )
+    entries = tuple(postings.of_handshake(orders[place], handshakes[place]) for place in new)
+    return Update(after, new, differences, applied_deltas, entries)
 
 
 def total_value_usd(plan: MonitorPlan, portfolio: PortfolioState) -> float:
     """Equity at the state's own market row, USD."""
-    return sum(
-        portfolio.positions.get(line.key, 0.0) * unit_value_usd(line.key, portfolio.market) for line in plan.lines
+    market = portfolio.market
+    equity = sum(
+        quantity * plan.valuer.unit_share(line.key, market)
+        for line in plan.lines
+        if (quantity := portfolio.positions.get(line.key, 0.0)) != 0.0
     )
+    return equity * plan.valuer.share_usd(market)
 
 
 def share_price(plan: MonitorPlan, market: Mapping[str, float], key: str) -> float | None:
     """Price of an instrument's asset in the share class; None for one without a value (a perp)."""
     how = valuation(key)
-    if how.price_column is None:
-        return None
-    if how.instrument.asset == plan.share_class:
-        return 1.0
-    price = market[how.price_column] / market[plan.share_price_column]
-    return price if how.dex_column is None else price * market[how.dex_column]
+    return None if how.sign == 0.0 else plan.valuer.share(how.instrument.asset, market)
+
+
+def fee_in(handshake: ExecutionHandshake, key: str) -> float:
+    """Fees and gas inside the delta of one key, in its token."""
+    return sum(handshake.costs[kind].get(key, 0.0) for kind in ("fees", "gas") if kind in handshake.costs)
 
 
 def _apply(plan: MonitorPlan, before: PortfolioState, order: Order, handshake: ExecutionHandshake) -> PortfolioState:
-    """Move positions; what that cost at an unchanged market is a cost, booked by cause, venue and asset."""
+    """Move positions; what that cost at an unchanged market is booked by cause, venue and asset."""
+    touched = [*handshake.actual_deltas, *(key for costs in handshake.costs.values() for key in costs)]
+    unknown = [key for key in touched if key not in plan.subscriptions]
+    if unknown:
+        message = f"{order.operation} {order.operation_id} moves {unknown[0]!r}, which the mode does not hold"
+        raise ComponentError("POS-002", message, _COMPONENT)
     positions = dict(before.positions)
     for key, delta in handshake.actual_deltas.items():
-        if key not in plan.subscriptions:
-            message = f"{order.operation} {order.operation_id} moves {key!r}, which the mode does not hold"
-            raise ComponentError("POS-002", message, _COMPONENT)
         positions[key] = positions.get(key, 0.0) + delta
     moved = before.model_copy(update={"positions": positions, "applied": (*before.applied, handshake.operation_id)})
-    return _book_costs(plan, before, moved, order, handshake)
+    return _book(plan, before, moved, order, handshake)
 
 
-def _book_costs(
+def _book(
     plan: MonitorPlan, before: PortfolioState, moved: PortfolioState, order: Order, handshake: ExecutionHandshake
 ) -> PortfolioState:
-    unit = before.market[plan.share_price_column]
-    moves = [delta * unit_value_usd(key, before.market) / unit for key, delta in handshake.actual_deltas.items()]
-    change, fee = sum(moves), _fee_value(plan, before, order, handshake)
-    attribution = dict(before.attribution)
-    cause = "fees" if order.operation in TRADES else "gas"
-    attribution[cause] = attribution.get(cause, 0.0) - fee
-    slip = change + fee
-    if abs(slip) > RELATIVE_TOLERANCE * sum(
-        abs(move) for move in moves
-    ):  # below that it is rounding, and stays in the gap
-        attribution["slippage"] = attribution.get("slippage", 0.0) + slip
-    else:
-        change = -fee
-    by_venue, by_asset = dict(before.pnl_by_venue), dict(before.pnl_by_asset)
-    venue = order.venue if order.operation in TRADES else "wallet"
-    by_venue[venue] = by_venue.get(venue, 0.0) + change
-    asset = handshake.fee_currency or plan.share_class
-    asset = asset if asset in plan.assets else plan.share_class
-    by_asset[asset] = by_asset.get(asset, 0.0) + change
-    return moved.model_copy(update={"attribution": attribution, "pnl_by_venue": by_venue, "pnl_by_asset": by_asset})
+    """Costs by their kind; what is left of the change of value is the venue's own price against the mode's: basis.
+
+    An operation that is not at a market's price leaves nothing: what it leaves all the same stays in the attribution gap,
+    and stops the run once it matters.
+    """
+    market, capital = before.market, before.capital
+    attribution, venues, assets = dict(before.attribution), dict(before.pnl_by_venue), dict(before.pnl_by_asset)
+    moves = [delta * plan.valuer.unit_share(key, market) for key, delta in handshake.actual_deltas.items()]
+    rest = sum(moves)
+    for kind, costs in handshake.costs.items():
+        for key, amount in costs.items():
+            value = amount * abs(plan.valuer.unit_share(key, market))
+            rest += value
+            if kind == "external":
+                capital -= value
+                continue
+            _add(attribution, kind, -value)
+            _add(venues, "wallet" if kind == "gas" else order.venue, -value)
+            _add(assets, INSTRUMENTS[key].asset, -value)
+    if order.operation in _MARKET_PRICED and abs(rest) > RELATIVE_TOLERANCE * sum(abs(move) for move in moves):
+        _add(attribution, "basis", rest)
+        _add(venues, order.venue, rest)
+        _add(assets, _traded_asset(plan, handshake), rest)
+    return moved.model_copy(
+        update={"attribution": attribution, "pnl_by_venue": venues, "pnl_by_asset": assets, "capital": capital}
+    )
 
 
-def _fee_value(plan: MonitorPlan, portfolio: PortfolioState, order: Order, handshake: ExecutionHandshake) -> float:
-    """Fee in the share class."""
-    if handshake.fee_amount == 0.0 or handshake.fee_currency is None:
-        return 0.0
-    token = wallet_token(handshake.fee_currency)
-    if token == plan.share_class:
-        return handshake.fee_amount
-    venue = order.venue if order.operation in TRADES else "wallet"
-    key = f"{venue}:BaseToken:{token}"
-    price = share_price(plan, portfolio.market, key) if key in plan.subscriptions else None
-    if price is None:
-        message = f"fee of {order.operation_id} is in {handshake.fee_currency!r}, which has no value here"
-        raise ComponentError("PNL-001", message, _COMPONENT)
-    return handshake.fee_amount * price
+def _traded_asset(plan: MonitorPlan, handshake: ExecutionHandshake) -> str:
+    """The asset that a trade is about: the first that is not the share class."""
+    found = (INSTRUMENTS[key].asset for key in handshake.actual_deltas)
+    return next((asset for asset in found if asset != plan.share_class), plan.share_class)
+
+
+def _add(sums: dict[str, float], name: str, value: float) -> None:
+    if value != 0.0:
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def _delta_differences(orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]) -> list[Difference]:
@@ -184,17 +204,21 @@ def _balance_differences(
     portfolio: PortfolioState,
     handshakes: Sequence[ExecutionHandshake],
     balances: Mapping[str, float],
+    rounding: float,
 ) -> list[Difference]:
-    """The portfolio's positions against the venue's own balances."""
+    """The portfolio's positions against the venue's own balances; ``rounding`` is in the share class."""
     gross: dict[str, float] = {}
     for handshake in handshakes:
         for key, delta in handshake.actual_deltas.items():
             gross[key] = gross.get(key, 0.0) + abs(delta)
     found = []
-    for line in plan.lines:
-        ours, theirs = portfolio.positions.get(line.key, 0.0), balances.get(line.key, 0.0)
-        scale = max(abs(ours), abs(theirs), gross.get(line.key, 0.0))
-        tolerance = max(RELATIVE_TOLERANCE * scale, _ABSOLUTE_FLOOR)
+    for key in plan.keys:
+        ours, theirs = portfolio.positions.get(key, 0.0), balances.get(key, 0.0)
+        if ours == theirs:
+            continue
+        scale = max(abs(ours), abs(theirs), gross.get(key, 0.0))
+        unit = abs(plan.valuer.unit_share(key, portfolio.market))
+        tolerance = max(RELATIVE_TOLERANCE * scale, _ABSOLUTE_FLOOR, rounding / unit if unit > 0.0 else 0.0)
         if not abs(ours - theirs) <= tolerance:
-            found.append(Difference(line.key, ours, theirs, "balance", tolerance))
+            found.append(Difference(key, ours, theirs, "balance", tolerance))
     return found

@@ -97,7 +97,7 @@ def _log_decisions(
                 "reference_equity": Each([state.reference_equity for state in before]),
             },
             "risk_level": Each([view.at(place).risk_level for place in range(ticks)]),
-            "constraints_violated": (),
+            "constraints_violated": Each([decision.violated for decision in made]),
         },
     )
 

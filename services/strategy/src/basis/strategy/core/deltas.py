@@ -16,7 +16,8 @@ class OperationParams:
     venue: str
     """Venue that executes it."""
     amount: float
-    """Tokens of the source, base quantity of a trade, or underlying of a withdrawal or repayment; above zero."""
+    """Tokens of the source, base quantity of a trade (USD contracts of an inverse perp), or underlying of a withdrawal or
+    repayment; above zero."""
     token: str
     """Token that is moved: base of a trade, reserve of Aave, LST of stake and unstake, source of swap and transfer."""
     target_token: str = ""
@@ -41,6 +42,8 @@ class OperationParams:
     """Aave liquidity index (supply, withdraw) or variable borrow index (borrow, repay)."""
     exchange_rate: float = 0.0
     """ETH per LST."""
+    delayed: bool = False
+    """True where a transfer or an unstake request arrives at a later tick."""
     withdrawal_fee: float = 0.0
     """Fee of a transfer, in the token."""
     gas_fee: float = 0.0

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from basis.models.instruments import INSTRUMENTS
 from basis.models.messages import (
     Balances,
     Checkpoint,
+    Columns,
     PortfolioState,
     RunResult,
     RunStatistics,
@@ -56,14 +58,18 @@ def shrunk(window: int, engine: EngineConfig) -> int:
 
 
 def ledger_at(ledger: Balances, window: Window, place: int) -> Balances:
-    """Venue-side balances after the tick at a place of the window."""
+    """Venue-side balances after the tick at a place of the window; a venue's own entries that are done are left out."""
     if not window.balances:
         return ledger
     changed = {
         key: float(np.frombuffer(column, dtype="<f8", count=1, offset=8 * place)[0])
         for key, column in window.balances.items()
     }
-    return ledger | changed
+    merged = ledger | changed
+    done = [key for key, value in changed.items() if value == 0.0 and key not in INSTRUMENTS]
+    for key in done:
+        del merged[key]
+    return merged
 
 
 def single_tick(window: Window, place: int) -> Window:
@@ -77,23 +83,45 @@ def single_tick(window: Window, place: int) -> Window:
     )
 
 
-def with_equity(statistics: RunStatistics, equity: Sequence[float]) -> RunStatistics:
-    """Statistics after more ticks; sums run strictly in sequence, so windows do not show."""
+def equity_and_capital(columns: Columns, ticks: int | None = None) -> tuple[list[float], list[float]]:
+    """Equity and capital of the first ticks of an assessment, all of them where none are named."""
+    equity, capital = (np.frombuffer(columns[name], dtype="<f8")[:ticks] for name in ("equity", "capital"))
+    return equity.tolist(), capital.tolist()
+
+
+def with_equity(statistics: RunStatistics, equity: Sequence[float], capital: Sequence[float]) -> RunStatistics:
+    """Statistics after more ticks; sums run strictly in sequence, so windows do not show.
+
+    A return is measured on what was there before: a deposit or withdrawal at the tick (a change of capital) is not one.
+    The peak of the drawdown follows deposits and withdrawals in proportion.
+    """
     peak, deepest, last = statistics.peak, statistics.max_drawdown, statistics.equity
     count, total, squares = statistics.returns, statistics.return_sum, statistics.return_square_sum
-    for value in equity:
-        if last is not None:
-            change = value / last - 1.0
+    growth, paid_in = statistics.growth, statistics.capital
+    for value, put_in in zip(equity, capital, strict=True):
+        if last:  # neither before the first tick nor after everything was lost
+            flow = 0.0 if put_in == paid_in else put_in - (paid_in or 0.0)
+            change = (value - flow) / last - 1.0
+            growth *= 1.0 + change
             count += 1
             total += change
             squares += change * change
-        last = value
+            if flow:
+                peak *= value / (value - flow)
+        last, paid_in = value, put_in
         if value > peak:
             peak = value
         elif value / peak - 1.0 < deepest:
             deepest = value / peak - 1.0
     return RunStatistics(
-        returns=count, return_sum=total, return_square_sum=squares, peak=peak, max_drawdown=deepest, equity=last
+        returns=count,
+        return_sum=total,
+        return_square_sum=squares,
+        peak=peak,
+        max_drawdown=deepest,
+        equity=last,
+        capital=paid_in,
+        growth=growth,
     )
 
 
@@ -121,7 +149,9 @@ def result(run: RunRef, config: RunConfig, state: Checkpoint) -> RunResult | Non
     if statistics.equity is None:
         return None
     final = statistics.equity
-    growth = final / capital
+    flows = state.portfolio.capital - capital
+    # time-weighted where capital flowed; the plain ratio is the same number with less rounding where none did
+    growth = final / capital if flows == 0.0 else statistics.growth
     period = timedelta(seconds=run.time_step_s * max(state.next_tick - 1, 1)) / timedelta(seconds=YEAR_S)
     per_year = YEAR_S / run.time_step_s
     count = statistics.returns
@@ -144,6 +174,7 @@ def result(run: RunRef, config: RunConfig, state: Checkpoint) -> RunResult | Non
         fees={kind: 0.0 - attribution.get(kind, 0.0) for kind in ("fees", "gas", "slippage")},
         attribution=attribution,
         attribution_gap=final - state.portfolio.capital - sum(attribution.values()),
+        net_flows=flows,
         final_positions={key: state.portfolio.positions.get(key, 0.0) for key in config.position_subscriptions},
     )
 

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from basis.models.operations import StrategyIntent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from basis.models.config import RunConfig
-    from basis.strategy.core.strategy_manager import Plan
+    from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
+
+_DECISION_TYPES = {
+    StrategyIntent.ENTRY_FULL: "entry",
+    StrategyIntent.ENTRY_PARTIAL: "entry",
+    StrategyIntent.EXIT_FULL: "exit",
+    StrategyIntent.EXIT_PARTIAL: "exit",
+    StrategyIntent.SELL_DUST: "rebalance",
+    StrategyIntent.REBALANCE: "rebalance",
+    StrategyIntent.RISK_OVERRIDE: "emergency_exit",
+}
+
+
+class Call(NamedTuple):
+    """Something to do. Orders are built only where it comes to it."""
+
+    action: str
+    """entry_full, entry_partial, exit_partial, exit_full, sell_dust (the five actions) or rebalance."""
+    intent: StrategyIntent
+    """Why its orders are sent."""
+    trigger: str
+    """Rule that called for it."""
+    reasoning: str
+    """For people."""
+    build: Callable[[Desk], None]
+    """Puts the orders on the desk; none where there is nothing worth doing."""
+    violated: tuple[str, ...] = ()
+    """Limits that are broken."""
+
+    @property
+    def decision_type(self) -> str:
+        """entry, exit, rebalance or emergency_exit."""
+        return _DECISION_TYPES[self.intent]
 
 
 class Strategy(Protocol):
-    """What the StrategyManager asks of a mode. Pure: no clock, no I/O, no memory of its own."""
+    """What the StrategyManager asks of a mode. Pure: no clock, no I/O, no memory of its own.
+
+    Questions (``has_position``, ``risk_override``, ``trigger``, ``sell_dust``) are asked at every tick and read the view
+    alone; whatever builds orders gets a desk. Each action brings the mode to a state, not through a script: asked again at
+    the next tick (money still in transit, an order failed), it goes on from what there is.
+    """
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -22,13 +63,56 @@ class Strategy(Protocol):
         """True once the mode is in its position."""
         ...
 
-    def entry_full(self, view: TickView) -> list[Plan]:
-        """Operations that enter with all there is; none where it is not worth it."""
+    def risk_override(self, view: TickView) -> Call | None:
+        """What a broken risk limit calls for; may only reduce."""
         ...
 
-    def retarget(self, view: TickView) -> list[Plan]:
-        """Operations that bring the position back to target; none where it is there."""
+    def entry_full(self, view: TickView) -> Call | str:
+        """Enter with all there is, or why not."""
         ...
+
+    def entry_partial(self, view: TickView) -> Call | None:
+        """Put a deposit to work."""
+        ...
+
+    def exit_partial(self, desk: Desk, amount: float) -> None:
+        """Unwind 1:1 until so much more of the share class is free in the balance that pays out, arrivals included."""
+        ...
+
+    def exit_full(self, desk: Desk) -> None:
+        """Unwind everything."""
+        ...
+
+    def trigger(self, view: TickView) -> Call | None:
+        """What a limit of the mode's own calls for."""
+        ...
+
+    def retarget(self, desk: Desk) -> None:
+        """Bring the position back to target; nothing where it is there."""
+        ...
+
+    def sell_dust(self, view: TickView) -> Call | None:
+        """Sell reward tokens that are worth selling."""
+        ...
+
+
+class QuietStrategy:
+    """Answers of a strategy that has nothing of the kind to say; base of those that do."""
+
+    def risk_override(self, view: TickView) -> Call | None:
+        """No limit of its own."""
+        del view
+        return None
+
+    def trigger(self, view: TickView) -> Call | None:
+        """No trigger of its own."""
+        del view
+        return None
+
+    def sell_dust(self, view: TickView) -> Call | None:
+        """Holds no reward tokens."""
+        del view
+        return None
 
 
 class StrategyFactory(Protocol):

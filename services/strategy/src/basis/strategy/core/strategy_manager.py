@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import JsonValue
-
 from basis.models.errors import ComponentError
-from basis.models.instruments import split_key, wallet_token
-from basis.models.operations import ExecutionMode, OperationType, OrderSide, StrategyIntent
-from basis.models.order import Order
-from basis.runtime.gas import gas_fee
-from basis.runtime.timeline import operation_id
-from basis.strategy.core.deltas import OperationParams
+from basis.models.instruments import CLIENT, is_inverse, margin_token, split_key, wallet_token
+from basis.models.operations import ExecutionStatus, OperationType, OrderSide, StrategyIntent
+from basis.strategy.core.desk import Desk
+from basis.strategy.core.strategy import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from basis.models.config import RunConfig
+    from basis.models.execution import ExecutionHandshake
     from basis.models.messages import RunRef
+    from basis.models.order import Order
+    from basis.strategy.core.deltas import OperationParams
     from basis.strategy.core.strategy import Strategy
     from basis.strategy.core.view import TickView
 
 _COMPONENT = "strategy_manager"
 _LST_VENUE = {"weETH": "etherfi", "wstETH": "lido"}
+_PAID = 1e-9
+"""Part of a withdrawal that may be left unpaid as rounding."""
+_NOTHING_LEFT = 0.01
+"""Equity below this part of a payment is what unwinding everything leaves: lots, dust, rewards not worth selling."""
 Deltas = dict[str, float]
 
 
@@ -32,15 +36,8 @@ class StrategyState(NamedTuple):
 
     reference_equity: float | None = None
     """Equity at the last rebalance, share class; None before the first."""
-
-
-class Plan(NamedTuple):
-    """One operation that a strategy wants."""
-
-    params: OperationParams
-    """What, where, how much."""
-    details: dict[str, JsonValue]
-    """What the expectation is computed from; units named in the keys."""
+    pending_withdrawal: float = 0.0
+    """Withdrawals asked for and not yet paid out, share class."""
 
 
 class Decision(NamedTuple):
@@ -51,13 +48,15 @@ class Decision(NamedTuple):
     trigger_source: str
     """Rule that decided."""
     action: str
-    """One of the five actions, or hold."""
+    """One of the five actions, rebalance, or hold."""
     reasoning: str
     """For people."""
     orders: tuple[Order, ...] = ()
     """What follows."""
     state: StrategyState = StrategyState()
     """What to remember if nothing is ordered."""
+    violated: tuple[str, ...] = ()
+    """Limits that are broken: why a risk override acts."""
 
 
 class StrategyManager:
@@ -73,58 +72,128 @@ class StrategyManager:
         self._strategy = strategy
         self._threshold = config.strategy.position_deviation_threshold
         self._hold = Decision("hold", "none", "hold", "within all limits")  # made once, not once a tick
+        self._flows: dict[int, tuple[float, float]] | None = None
 
     def decide(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         """Decision at one tick, in the order of behaviour.md section 3."""
-        strategy = self._strategy
-        if not strategy.has_position(view):
-            plans = strategy.entry_full(view)
-            if not plans:
-                return Decision("hold", "no_position", "hold", "nothing worth entering with", state=state)
-            orders = self._orders(plans, view, run, StrategyIntent.ENTRY_FULL)
-            return Decision(
-                "entry", "no_position", "entry_full", "no position yet: enter with all there is", orders, state
-            )
+        deposited, state = self._due_flows(view.tick, state, run)
+        if (decision := self._first(self._reductions(view, state), view, state, run)) is not None:
+            return decision
+        if not self._strategy.has_position(view):
+            return self._enter(view, state, run)
+        if (decision := self._first(self._changes(view, deposited=deposited), view, state, run)) is not None:
+            return decision
         reference = state.reference_equity
-        equity = view.equity
-        if reference is None or abs(equity - reference) > self._threshold * abs(reference):
+        if reference is None or abs(view.equity - reference) > self._threshold * abs(reference):
             return self._retarget(view, state, run)
+        dust = self._strategy.sell_dust(view)
+        if dust is not None and (decision := self._act(dust, view, state, run)).orders:
+            return decision
         if self._hold.state is not state:
             self._hold = Decision("hold", "none", "hold", "within all limits", state=state)
         return self._hold
 
-    def _retarget(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
-        plans = self._strategy.retarget(view)
-        moved = "equity moved past the deviation threshold"
-        if not plans:
-            fresh = StrategyState(reference_equity=view.equity)
-            return Decision("hold", "deviation", "hold", f"{moved}; already on target", state=fresh)
-        orders = self._orders(plans, view, run, StrategyIntent.REBALANCE)
-        return Decision("rebalance", "deviation", "entry_partial", moved, orders, state)
+    def _reductions(self, view: TickView, state: StrategyState) -> Iterator[Call | None]:
+        """What goes before everything else: risk overrides, then withdrawals."""
+        yield self._strategy.risk_override(view)
+        if state.pending_withdrawal > 0.0:
+            yield self._withdrawal(view, state)
 
-    @staticmethod
-    def after_execution(equity: float) -> StrategyState:
-        """What to remember once the orders of a tick are done."""
-        return StrategyState(reference_equity=equity)
+    def _changes(self, view: TickView, *, deposited: bool) -> Iterator[Call | None]:
+        """What a position calls for: a deposit to put to work, then triggers of the mode."""
+        if deposited:
+            yield self._strategy.entry_partial(view)
+        yield self._strategy.trigger(view)
 
-    def _orders(self, plans: list[Plan], view: TickView, run: RunRef, intent: StrategyIntent) -> tuple[Order, ...]:
-        return tuple(self._order(plan, view, run, number, intent) for number, plan in enumerate(plans))
+    def _first(
+        self, calls: Iterable[Call | None], view: TickView, state: StrategyState, run: RunRef
+    ) -> Decision | None:
+        """Decision of the first call that comes to orders."""
+        for call in calls:
+            if call is not None and (decision := self._act(call, view, state, run)).orders:
+                return decision
+        return None
 
-    def _order(self, plan: Plan, view: TickView, run: RunRef, number: int, intent: StrategyIntent) -> Order:
-        params = plan.params
-        details = dict(plan.details)
-        if params.operation not in {OperationType.SPOT_TRADE, OperationType.PERP_TRADE}:
-            fee = gas_fee(self._config, view.market_row(), params.operation)
-            params = replace(params, gas_fee=fee.amount, gas_token=fee.token)
-            details |= {"gas_units": fee.units, "gas_price_gwei": fee.price_gwei, "gas_fee": fee.amount}
-        return make_order(
-            params,
-            operation_id=operation_id(run, view.tick, number),
-            expected_deltas=self._calculate_expected_deltas(params),
-            details=details,
-            intent=intent,
-            strategy_id=self._config.mode,
+    def after_execution(
+        self,
+        equity: float,
+        before: StrategyState,
+        orders: Sequence[Order],
+        handshakes: Sequence[ExecutionHandshake],
+    ) -> StrategyState:
+        """What to remember once the orders of a tick are done.
+
+        Args:
+            equity: after them, share class.
+            before: state that they were decided in.
+            orders: what was ordered.
+            handshakes: what became of it; orders after a failed one have none.
+        """
+        paid = sum(
+            order.amount
+            for order, handshake in zip(orders, handshakes, strict=False)
+            if order.target_venue == CLIENT and handshake.status is ExecutionStatus.CONFIRMED
         )
+        left = before.pending_withdrawal - paid
+        # who asks for more than there is gets what there is: the rest is not owed by a later deposit
+        done = left <= _PAID * max(before.pending_withdrawal, 1.0) or equity <= _NOTHING_LEFT * paid
+        return StrategyState(equity, 0.0 if done else left)
+
+    def _due_flows(self, tick: int, state: StrategyState, run: RunRef) -> tuple[bool, StrategyState]:
+        """Whether a deposit arrives at this tick, and the state with this tick's withdrawals asked for."""
+        if not self._config.capital_flows:
+            return False, state
+        if self._flows is None:
+            self._flows = _schedule(self._config, run)
+        deposit, withdrawal = self._flows.get(tick, (0.0, 0.0))
+        if withdrawal > 0.0:
+            state = state._replace(pending_withdrawal=state.pending_withdrawal + withdrawal)
+        return deposit > 0.0, state
+
+    def _enter(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
+        call = self._strategy.entry_full(view)
+        if isinstance(call, str):
+            return Decision("hold", "no_position", "hold", call, state=state)
+        decision = self._act(call, view, state, run)
+        if decision.orders:
+            return decision
+        return Decision("hold", "no_position", "hold", "nothing worth entering with", state=state)
+
+    def _retarget(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
+        moved = "equity moved past the deviation threshold"
+        decision = self._act(
+            Call("rebalance", StrategyIntent.REBALANCE, "deviation", moved, self._strategy.retarget), view, state, run
+        )
+        if decision.orders:
+            return decision
+        fresh = state._replace(reference_equity=view.equity)
+        return Decision("hold", "deviation", "hold", f"{moved}; already on target", state=fresh)
+
+    def _withdrawal(self, view: TickView, state: StrategyState) -> Call:
+        """Pay out of what is free, after unwinding what is missing."""
+        wanted = state.pending_withdrawal
+
+        def build(desk: Desk) -> None:
+            missing = wanted - desk.payable()
+            if missing > _PAID * wanted:
+                self._strategy.exit_partial(desk, missing)
+            desk.pay_out(wanted)
+
+        text = f"withdrawal of {wanted:.8g} {self._config.share_class.currency}: free balance first, else unwind 1:1"
+        return Call("exit_partial", StrategyIntent.EXIT_PARTIAL, "withdrawal", text, build)
+
+    def _act(self, call: Call, view: TickView, state: StrategyState, run: RunRef) -> Decision:
+        """Build the orders of a call."""
+        desk = Desk(self._config, self, view, run, call.intent)
+        call.build(desk)
+        orders = desk.orders()
+        if not orders:
+            return self._hold
+        return Decision(call.decision_type, call.trigger, call.action, call.reasoning, orders, state, call.violated)
+
+    def expected_deltas(self, params: OperationParams) -> Deltas:
+        """:meth:`_calculate_expected_deltas`, for the desk."""
+        return self._calculate_expected_deltas(params)
 
     # ------------------------------------------------------------------------------------------ expected deltas
 
@@ -177,13 +246,23 @@ class StrategyManager:
         return {base: -params.amount, quote: notional - fee}
 
     def _calculate_perp_trade_deltas(self, params: OperationParams) -> Deltas:
-        """Perp +-q; margin currency -fee. PnL settles on mark, so slippage shows at the next mark-to-market."""
+        """Perp +-q; margin currency -fee, and the fill's distance from the mark at once, for PnL settles on mark.
+
+        Linear: q base at P(1+-s). Inverse: q USD contracts; fee and distance in the base asset.
+        """
         _positive(params, "price")
-        sign = 1.0 if _buys(params) else -1.0
-        fee = params.amount * params.price * params.fee_rate
+        buys = _buys(params)
+        sign = 1.0 if buys else -1.0
+        fill = params.price * (1.0 + params.slippage if buys else 1.0 - params.slippage)
+        if is_inverse(params.symbol):
+            lost = params.amount * abs(1.0 / params.price - 1.0 / fill)
+            fee = params.amount / fill * params.fee_rate
+        else:
+            lost = params.amount * abs(fill - params.price)
+            fee = params.amount * fill * params.fee_rate
         return {
             f"{params.venue}:Perp:{params.symbol}": sign * params.amount,
-            f"{params.venue}:BaseToken:{params.target_token}": -fee,
+            f"{params.venue}:BaseToken:{margin_token(params.symbol)}": -fee - lost,
         }
 
     def _calculate_supply_deltas(self, params: OperationParams) -> Deltas:
@@ -218,9 +297,10 @@ class StrategyManager:
         return {_holding("ETH"): -params.amount, _holding(params.token): params.amount / params.exchange_rate}
 
     def _calculate_unstake_deltas(self, params: OperationParams) -> Deltas:
-        """LST -l; wallet ETH +l*X (after the queue, if it has one)."""
+        """LST -l; wallet ETH +l*X, or a claim of as much on the protocol until the queue is done."""
         _positive(params, "exchange_rate")
-        return {_holding(params.token): -params.amount, _holding("ETH"): params.amount * params.exchange_rate}
+        target = f"{params.venue}:BaseToken:ETH" if params.delayed else _holding("ETH")
+        return {_holding(params.token): -params.amount, target: params.amount * params.exchange_rate}
 
     def _calculate_swap_deltas(self, params: OperationParams) -> Deltas:
         """In -q; out +q*P_in/P_out*(1-cost)."""
@@ -239,76 +319,29 @@ class StrategyManager:
         return {_holding("WETH"): -paid, f"{params.venue}:debtToken:flashWETH": -params.amount}
 
     def _calculate_transfer_deltas(self, params: OperationParams) -> Deltas:
-        """Source -q; target +q - withdrawal fee."""
+        """Source -q; target +q - withdrawal fee, in transit first where it takes time; nothing arrives at the client."""
         if params.source_venue == params.target_venue:
             raise ComponentError("STRAT-002", f"transfer from {params.source_venue!r} to itself", _COMPONENT)
         token = wallet_token(params.token)
+        source = f"{params.source_venue}:BaseToken:{token}"
+        if params.target_venue == CLIENT:
+            return {source: -params.amount}
         arrives = params.amount - params.withdrawal_fee
         if arrives <= 0.0:
             message = f"transfer of {params.amount!r} {token}: the withdrawal fee {params.withdrawal_fee!r} eats it"
             raise ComponentError("STRAT-002", message, _COMPONENT)
-        return {
-            f"{params.source_venue}:BaseToken:{token}": -params.amount,
-            f"{params.target_venue}:BaseToken:{token}": arrives,
-        }
+        target = "transit" if params.delayed else params.target_venue
+        return {source: -params.amount, f"{target}:BaseToken:{token}": arrives}
 
 
-def make_order(
-    params: OperationParams,
-    *,
-    operation_id: str,
-    expected_deltas: Deltas,
-    details: dict[str, JsonValue],
-    intent: StrategyIntent,
-    strategy_id: str,
-    group: tuple[str, int] | None = None,
-) -> Order:
-    """An Order from its parameters; ``group`` is (atomic_group_id, sequence_in_group)."""
-    source, target = _route(params)
-    trade = params.operation in {OperationType.SPOT_TRADE, OperationType.PERP_TRADE}
-    pair = params.symbol or f"{params.token}{params.target_token}"
-    return Order(
-        operation_id=operation_id,
-        operation=params.operation,
-        venue=params.venue,
-        source_venue=source[0],
-        source_token=source[1],
-        target_venue=target[0],
-        target_token=target[1],
-        amount=params.amount,
-        side=params.side,
-        pair=pair if trade else None,
-        price=params.price if trade else None,
-        expected_deltas=expected_deltas,
-        operation_details=details,
-        execution_mode=ExecutionMode.SEQUENTIAL if group is None else ExecutionMode.ATOMIC,
-        atomic_group_id=None if group is None else group[0],
-        sequence_in_group=None if group is None else group[1],
-        strategy_intent=intent,
-        strategy_id=strategy_id,
-    )
-
-
-def _route(params: OperationParams) -> tuple[tuple[str, str], tuple[str, str]]:
-    """(venue, token) given and (venue, token) received."""
-    wallet, venue, token = "wallet", params.venue, params.token
-    routes: dict[OperationType, tuple[tuple[str, str], tuple[str, str]]] = {
-        OperationType.SUPPLY: ((wallet, token), (venue, f"a{token}")),
-        OperationType.WITHDRAW: ((venue, f"a{token}"), (wallet, token)),
-        OperationType.BORROW: ((venue, f"debt{token}"), (wallet, token)),
-        OperationType.REPAY: ((wallet, token), (venue, f"debt{token}")),
-        OperationType.STAKE: ((wallet, "ETH"), (venue, token)),
-        OperationType.UNSTAKE: ((venue, token), (wallet, "ETH")),
-        OperationType.SWAP: ((wallet, token), (wallet, params.target_token)),
-        OperationType.FLASH_BORROW: ((venue, "WETH"), (wallet, "WETH")),
-        OperationType.FLASH_REPAY: ((wallet, "WETH"), (venue, "WETH")),
-        OperationType.TRANSFER: ((params.source_venue, token), (params.target_venue, token)),
-        OperationType.SPOT_TRADE: ((venue, params.target_token), (venue, token)),
-        OperationType.PERP_TRADE: ((venue, params.target_token), (venue, params.symbol)),
-    }
-    given, received = routes[params.operation]
-    sells_spot = params.operation is OperationType.SPOT_TRADE and params.side is OrderSide.SELL
-    return (received, given) if sells_spot else (given, received)
+def _schedule(config: RunConfig, run: RunRef) -> dict[int, tuple[float, float]]:
+    """Tick -> (deposits, withdrawals) that take effect at it, both positive, share class."""
+    found: dict[int, tuple[float, float]] = {}
+    for flow in config.capital_flows:
+        tick = max(math.ceil((flow.date - run.start).total_seconds() / run.time_step_s), 0)
+        deposit, withdrawal = found.get(tick, (0.0, 0.0))
+        found[tick] = (deposit + max(flow.amount, 0.0), withdrawal + max(-flow.amount, 0.0))
+    return found
 
 
 def _holding(token: str) -> str:

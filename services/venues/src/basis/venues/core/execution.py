@@ -1,7 +1,7 @@
 """Orders against simulated venues: one order, or an atomic group that is all or nothing. Pure.
 
-Value is conserved: after every transaction the value of the ledger has fallen by the gas and stated fees, and by nothing
-else; asserted here, not only in tests.
+Value is conserved: after every transaction the value of the ledger has fallen by gas, stated fees, slippage and what was
+paid out to the client, and by nothing else; asserted here, not only in tests.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.execution import ExecutionHandshake
-from basis.models.instruments import INSTRUMENTS, InstrumentType, wallet_token
-from basis.models.operations import TRADES, ExecutionMode, ExecutionStatus
-from basis.runtime.gas import MAX_GROUP_UNITS, gas_fee
-from basis.runtime.valuation import unit_value_usd
-from basis.venues.core.interface import Ledger, Step, VenueRefusal
+from basis.models.execution import CostKind, ExecutionHandshake
+from basis.models.instruments import INSTRUMENTS, InstrumentType, split_key, wallet_token
+from basis.models.operations import ExecutionMode, ExecutionStatus
+from basis.runtime.gas import MAX_GROUP_UNITS, gas_fee, order_pays_gas
+from basis.venues.core.interface import Ledger, Step, VenueRefusal, set_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from basis.models.config import RunConfig
     from basis.models.order import Order
-    from basis.venues.core.interface import SimulatedVenue
+    from basis.venues.core.interface import At, SimulatedVenue
 
 _COMPONENT = "venue_interface_manager"
 _CONSERVATION_TOLERANCE = 1e-9
@@ -43,6 +41,8 @@ class _Applied(NamedTuple):
     step: Step
     deltas: dict[str, float]
     """Step plus gas."""
+    costs: dict[CostKind, dict[str, float]]
+    """Of the step, and gas."""
     fee_amount: float
     fee_token: str | None
     gas_units: int
@@ -51,8 +51,7 @@ class _Applied(NamedTuple):
 def execute(
     orders: Sequence[Order],
     ledger: Mapping[str, float],
-    market: Mapping[str, float],
-    config: RunConfig,
+    at: At,
     venues: Mapping[str, SimulatedVenue],
     now: datetime,
 ) -> Executed:
@@ -61,65 +60,87 @@ def execute(
     Args:
         orders: one sequential order, or every step of one atomic group in sequence.
         ledger: balances before; not changed.
-        market: market columns at the tick.
-        config: configuration of the run.
+        at: tick, market, configuration.
         venues: venue -> its simulation.
         now: engine time of the tick.
 
     Returns:
         Handshakes and balances. A refusal is a failed handshake (rolled_back for each step of a group), never an error.
+
+    Raises:
+        ComponentError: ENGINE-002, a venue made or lost value.
     """
     working: Ledger = dict(ledger)
     applied: list[_Applied] = []
     try:
         for order in orders:
-            entry = _apply(order, working, market, config, venues)
+            entry = _apply(order, working, at, venues)
             _move(working, entry.deltas)
+            set_entries(working, entry.step.entries)
             applied.append(entry)
         if sum(entry.gas_units for entry in applied) > MAX_GROUP_UNITS:
             raise VenueRefusal("VEN-009", f"the group needs more than {MAX_GROUP_UNITS} gas units", _COMPONENT)
-        _check_balances(working)
+        _check_balances(working, {key for entry in applied for key in entry.deltas})
         for venue in venues.values():
-            venue.check(working, market, config)
+            venue.check(working, at)
     except VenueRefusal as refusal:
         return Executed(_refused(orders, len(applied), refusal, now), dict(ledger))
     return Executed(tuple(_confirmed(entry, now) for entry in applied), working)
 
 
-def _apply(
-    order: Order,
-    ledger: Mapping[str, float],
-    market: Mapping[str, float],
-    config: RunConfig,
-    venues: Mapping[str, SimulatedVenue],
-) -> _Applied:
+def _apply(order: Order, ledger: Mapping[str, float], at: At, venues: Mapping[str, SimulatedVenue]) -> _Applied:
     venue = venues.get(order.venue)
     if venue is None or order.operation not in venue.operations:
         offered = sorted(name for name, other in venues.items() if order.operation in other.operations)
         message = f"{order.venue} does not offer {order.operation}; offered by: {', '.join(offered) or 'no venue of the mode'}"
         raise VenueRefusal("VEN-001", message, _COMPONENT)
-    step = venue.execute(order, ledger, market, config)
-    _assert_conserved(order, step, market)
+    step = venue.execute(order, ledger, at)
+    _assert_conserved(order, step, at)
+    every: dict[CostKind, dict[str, float]] = {"fees": step.fees, "slippage": step.slippage, "external": step.external}
+    costs = {kind: paid for kind, amounts in every.items() if (paid := _above_zero(amounts))}
+    if not order_pays_gas(order):
+        amount, token = _single_fee(costs.get("fees", {}))
+        return _Applied(order, step, step.deltas, costs, amount, token, 0)
+    fee = gas_fee(at.config, at.market, order.operation)
     deltas = dict(step.deltas)
-    if order.operation in TRADES:
-        return _Applied(order, step, deltas, 0.0, None, 0)
-    fee = gas_fee(config, market, order.operation)
     key = f"wallet:BaseToken:{wallet_token(fee.token)}"
     if fee.amount > 0.0:
         deltas[key] = deltas.get(key, 0.0) - fee.amount
+        costs["gas"] = {key: fee.amount}
     details = step.details | {"gas_units": fee.units, "gas_price_gwei": fee.price_gwei, "gas_fee": fee.amount}
-    return _Applied(order, Step(step.deltas, details, step.fees), deltas, fee.amount, fee.token, fee.units)
+    return _Applied(order, step._replace(details=details), deltas, costs, fee.amount, fee.token, fee.units)
 
 
-def _assert_conserved(order: Order, step: Step, market: Mapping[str, float]) -> None:
-    """An operation creates no value and loses none beyond its stated fees."""
-    values = [delta * unit_value_usd(key, market) for key, delta in step.deltas.items()]
-    fees = sum(fee * unit_value_usd(key, market) for key, fee in step.fees.items())
+def _above_zero(amounts: Mapping[str, float]) -> dict[str, float]:
+    return {key: amount for key, amount in amounts.items() if amount > 0.0}
+
+
+def _single_fee(fees: Mapping[str, float]) -> tuple[float, str | None]:
+    """Amount and token of the fee of a trade or withdrawal: it is charged in one token."""
+    if not fees:
+        return 0.0, None
+    ((key, amount),) = fees.items()
+    return amount, split_key(key).symbol
+
+
+def _assert_conserved(order: Order, step: Step, at: At) -> None:
+    """An operation creates no value and loses none beyond its stated costs. A perp has no value: it settles into margin."""
+
+    def usd(amounts: Mapping[str, float]) -> list[float]:
+        return [amount * _unit_usd(key, step, at) for key, amount in amounts.items()]
+
+    values = usd(step.deltas)
+    costs = sum(usd(step.fees)) + sum(usd(step.slippage)) + sum(usd(step.external))
     gross = sum(abs(value) for value in values)
-    gap = sum(values) + fees
+    gap = sum(values) + costs
     if not abs(gap) <= _CONSERVATION_TOLERANCE * gross:  # also catches NaN
-        message = f"{order.operation} {order.operation_id} moved {gap!r} USD of value beyond its fees"
+        message = f"{order.operation} {order.operation_id} moved {gap!r} USD of value beyond its costs"
         raise ComponentError("ENGINE-002", message, _COMPONENT)
+
+
+def _unit_usd(key: str, step: Step, at: At) -> float:
+    price = step.prices.get(key)
+    return at.valuer.unit_usd(key, at.market) if price is None else price
 
 
 def _move(ledger: Ledger, deltas: Mapping[str, float]) -> None:
@@ -127,10 +148,10 @@ def _move(ledger: Ledger, deltas: Mapping[str, float]) -> None:
         ledger[key] = ledger.get(key, 0.0) + delta
 
 
-def _check_balances(ledger: Mapping[str, float]) -> None:
-    """No token, aToken or debt is ever negative; perps are signed."""
+def _check_balances(ledger: Mapping[str, float], touched: Collection[str]) -> None:
+    """No token, aToken or debt that the transaction moved is negative after it; perps are signed."""
     for key, quantity in ledger.items():
-        if quantity < 0.0 and INSTRUMENTS[key].type is not InstrumentType.PERP:
+        if key in touched and quantity < 0.0 and INSTRUMENTS[key].type is not InstrumentType.PERP:
             raise VenueRefusal("VEN-008", f"{key} would be {quantity!r}: insufficient balance", _COMPONENT)
 
 
@@ -142,6 +163,7 @@ def _confirmed(entry: _Applied, now: datetime) -> ExecutionHandshake:
         execution_details=entry.step.details,
         fee_amount=entry.fee_amount,
         fee_currency=entry.fee_token,
+        costs=entry.costs,
         submitted_at=now,
         executed_at=now,
         simulated=True,

@@ -47,6 +47,8 @@ class At(NamedTuple):
     """Configuration of the run."""
     valuer: Valuer
     """Prices of the mode's assets."""
+    before: Mapping[str, float] = {}
+    """Market columns at the tick before, for what a venue closes on its own; at tick 0 those of tick 0; empty for orders."""
 
 
 class Step(NamedTuple):
@@ -92,7 +94,8 @@ class Stretch(NamedTuple):
     def at(self, place: int) -> At:
         """A tick of the stretch, 0 the first."""
         market = {name: float(column[place + 1]) for name, column in self.market.items()}
-        return At(self.first_tick + place, self.step_s, market, self.config, self.valuer)
+        before = {name: float(column[place]) for name, column in self.market.items()}
+        return At(self.first_tick + place, self.step_s, market, self.config, self.valuer, before)
 
 
 class SimulatedVenue(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from basis.models.market import Feed, FeedKind
-from basis.venues.core.availability import Rows, columns, fault, iso_ms, span
+from basis.venues.core.availability import Rows, columns, fault, iso_ms, require_no_signal_gap, span
 from basis.venues.data import cache
 from basis.venues.data.cache import TIMESTAMP
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHECK_TICKS = 4096
 """Ticks that a check holds in memory at a time."""
+_NEEDS_ENDED_BAR = frozenset({FeedKind.CLOSE, FeedKind.HIGH, FeedKind.LOW})
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
 _FIELD = re.compile(r"[A-Za-z0-9_]+")
 
@@ -54,6 +55,8 @@ class Market:
     """Column -> its rows."""
     series_sha256: Mapping[str, str]
     """Series used -> SHA-256 of its file."""
+    notes: tuple[str, ...] = ()
+    """What a reader of a result must know of how the series were made, beside :func:`describe`."""
 
     @cached_property
     def data_sha256(self) -> str:
@@ -93,7 +96,7 @@ class Market:
 
         Raises:
             InputError: DATA-001, the range reaches outside the data; names what there is and which series limits it.
-                DATA-00x as :meth:`columns`.
+                DATA-004, signals stop for longer than they count. DATA-00x as :meth:`columns`.
         """
         if start_ms > end_ms:
             raise fault("DATA-001", f"start {iso_ms(start_ms)} is after end {iso_ms(end_ms)}")
@@ -104,6 +107,8 @@ class Market:
                 f"asked for {iso_ms(start_ms)} to {iso_ms(end_ms)}, available is {iso_ms(first)} to {iso_ms(last)}: "
                 f"{first_by} begins there, {last_by} ends there",
             )
+        for feed in self.feeds:
+            require_no_signal_gap(feed, self.rows[feed.column], start_ms, end_ms)
         total = (end_ms - start_ms) // step_ms + 1
         for done in range(0, total, _CHECK_TICKS):
             self.columns(start_ms + done * step_ms, step_ms, min(_CHECK_TICKS, total - done))
@@ -196,7 +201,7 @@ def describe(market: Market, start_ms: int | None = None) -> tuple[str, ...]:
 
     Args:
         market: feeds and rows.
-        start_ms: first tick, ms; with it, a first row that stands before its own stamp is noted.
+        start_ms: first tick, ms; with it, a first row that stands in for what comes before it is noted.
     """
     notes = []
     for feed in market.feeds:
@@ -209,12 +214,18 @@ def describe(market: Market, start_ms: int | None = None) -> tuple[str, ...]:
         if feed.lead_s and start_ms is not None and start_ms < market.rows[feed.column].times[0]:
             first = iso_ms(market.rows[feed.column].times[0])
             notes.append(f"{feed.column}: until {first} the first row of {feed.series} stands for the ticks before it")
-    return tuple(notes)
+        if feed.kind in _NEEDS_ENDED_BAR and start_ms is not None:
+            ends = int(market.rows[feed.column].times[0]) + 1000 * feed.period_s
+            if start_ms < ends:
+                notes.append(f"{feed.column}: until {iso_ms(ends)} the open of the first bar of {feed.series} stands")
+    return (*notes, *market.notes)
 
 
 def _fields(feed: Feed) -> tuple[str, ...]:
-    """Fields of the file that a feed reads."""
-    return ("open", "close") if feed.kind is FeedKind.BAR else (feed.field,)
+    """Fields of the file that a feed reads, in the sequence of :class:`Rows`."""
+    if feed.kind in {FeedKind.BAR, FeedKind.CLOSE}:
+        return ("open", "close")
+    return (feed.field, "close", "open") if feed.kind in {FeedKind.HIGH, FeedKind.LOW} else (feed.field,)
 
 
 def _rows(feed: Feed, series: Series) -> Rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from basis.models.errors import InputError
 from basis.runtime import config_loader
-from basis.venues.core.availability import span
+from basis.venues.core.availability import require_no_signal_gap, span
 from basis.venues.data.catalogue import Catalogue, Market, Series, assemble, fields_by_series
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def _scan(market: Market, first_ms: int, last_ms: int, step_ms: int) -> Iterator
 
 def _fault(market: Market, first_ms: int, last_ms: int, step_ms: int) -> InputError | None:
     try:
+        for feed in market.feeds:
+            require_no_signal_gap(feed, market.rows[feed.column], first_ms, last_ms)
         market.columns(first_ms, step_ms, (last_ms - first_ms) // step_ms + 1)
     except InputError as error:
         return error

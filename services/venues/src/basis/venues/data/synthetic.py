@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from basis.venues.data import signal_model
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     Table = dict[str, NDArray[Any]]
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed gives other data."""
 START = date(2022, 1, 1)
 
@@ -180,6 +182,7 @@ def tables(seed: int, years: int) -> dict[str, Table]:
     found |= _dex(world)
     found["etherfi/eigen_distributions"] = _eigen(world)
     found["etherfi/ethfi_topups"] = _ethfi(world)
+    found["signals/btc"] = _signals(found)
     return found
 
 
@@ -417,3 +420,8 @@ def _ethfi(world: _World) -> Table:
         "ethfi_amount": np.round(per_token * 2.1e6),
         "ethfi_per_eeth": per_token,
     }
+
+
+def _signals(found: Mapping[str, Table]) -> Table:
+    """What a model makes of the BTC perp of Binance, hour by hour; no look-ahead, hence ``data_until``."""
+    return signal_model.signals(found["binance/btcusdt_perp_5m"], found["binance/btcusdt_funding"])._asdict()

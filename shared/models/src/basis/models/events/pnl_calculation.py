@@ -30,7 +30,7 @@ class PnLCalculation(DomainEvent):
     title: ClassVar[str] = "What the run earned since its start, in the share class"
 
     realized_pnl: float
-    """Settled for good: funding, rewards, realised perp PnL, less costs."""
+    """Settled for good: funding and rewards, less costs; not the mark-to-market of perps."""
     unrealized_pnl: float
     """total_pnl less realized_pnl: accrued interest, staking growth and price moves still held."""
     total_pnl: float

@@ -1,0 +1,107 @@
+"""Double entry: every change of an account against a named counter-account. Pure.
+
+For each token the legs of one event sum to zero. What an order exchanges goes through ``market:<venue>``; an exchange
+both gives and takes, so an order that moves one token alone must balance without that account. Contracts of a perp are
+made against the market and are no token of value; a venue that closes a position on its own (take profit, stop loss)
+settles the difference between its price and the mark with the market as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basis.models.errors import ComponentError
+from basis.models.events.execution_delta import Posting
+from basis.models.instruments import INSTRUMENTS
+from basis.models.operations import SettlementKind
+from basis.runtime.valuation import valuation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from basis.models.execution import ExecutionHandshake
+    from basis.models.messages import Settlement
+    from basis.models.order import Order
+
+_COMPONENT = "position_update_handler"
+ROUNDING = 1e-9
+"""What the legs of a token may differ from zero by, as a fraction of the sum of their sizes."""
+_SETTLEMENT_ACCOUNTS = {
+    SettlementKind.FUNDING: "funding:{venue}",
+    SettlementKind.REWARD: "rewards:{venue}",
+    SettlementKind.LIQUIDATION: "liquidation:{venue}",
+    SettlementKind.TAKE_PROFIT: "market:{venue}",
+    SettlementKind.STOP_LOSS: "market:{venue}",
+    SettlementKind.DEPOSIT: "client",
+}
+
+
+def token_of(key: str) -> str:
+    """Unit of an account: the symbol at its venue; scaled quantity for ``aUSDT`` and ``debtWETH``, a perp its symbol."""
+    return INSTRUMENTS[key].symbol
+
+
+def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Posting, ...]:
+    """Postings of a confirmed order.
+
+    Raises:
+        ComponentError: PNL-003, the legs of a token do not sum to zero: the order gives without taking or takes without
+            giving; names the operation and the token.
+    """
+    legs = [Posting(account=key, token=token_of(key), amount=delta) for key, delta in handshake.actual_deltas.items()]
+    names = {
+        "fees": f"fees:{order.venue}",
+        "gas": "gas:ethereum",
+        "slippage": f"slippage:{order.venue}",
+        "external": "client",
+    }
+    for kind, costs in handshake.costs.items():
+        legs += [Posting(account=names[kind], token=token_of(key), amount=cost) for key, cost in costs.items() if cost]
+    what = f"{order.operation} {order.operation_id}"
+    rests = _rests(legs)
+    signs = {token_of(key): valuation(key).sign for key in handshake.actual_deltas}
+    values = [signs.get(token, 1.0) * rest for token, rest in rests.items()]
+    if any(value > 0.0 for value in values) != any(value < 0.0 for value in values):
+        token, rest = next((token, rest) for token, rest in rests.items() if signs.get(token, 1.0) != 0.0)
+        raise ComponentError("PNL-003", f"{what} moves {rest!r} {token} against nothing", _COMPONENT)
+    legs += [Posting(account=f"market:{order.venue}", token=token, amount=-rest) for token, rest in rests.items()]
+    return balanced(legs, what)
+
+
+def of_settlement(settlement: Settlement) -> tuple[Posting, ...]:
+    """Postings of what a venue did on its own.
+
+    Raises:
+        ComponentError: PNL-003, the legs of a token do not sum to zero (an arrival that is not what had left).
+    """
+    venue = settlement.venue
+    legs = [Posting(account=key, token=token_of(key), amount=delta) for key, delta in settlement.deltas.items()]
+    legs += [
+        Posting(account=f"fees:{venue}", token=token_of(key), amount=fee) for key, fee in settlement.fees.items() if fee
+    ]
+    account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
+    if account is not None:
+        name = account.format(venue=venue)
+        legs += [Posting(account=name, token=token, amount=-rest) for token, rest in _rests(legs).items()]
+    return balanced(legs, f"{settlement.kind} at {venue}, tick {settlement.tick},")
+
+
+def balanced(legs: Sequence[Posting], what: str) -> tuple[Posting, ...]:
+    """The legs, once they are seen to sum to zero for each token.
+
+    Raises:
+        ComponentError: PNL-003, they do not.
+    """
+    for token, rest in _rests(legs).items():
+        raise ComponentError("PNL-003", f"postings of {what} leave {rest!r} {token}", _COMPONENT)
+    return tuple(legs)
+
+
+def _rests(legs: Iterable[Posting]) -> Mapping[str, float]:
+    """Token -> sum of the legs, where it is not zero within rounding."""
+    sums: dict[str, float] = {}
+    sizes: dict[str, float] = {}
+    for leg in legs:
+        sums[leg.token] = sums.get(leg.token, 0.0) + leg.amount
+        sizes[leg.token] = sizes.get(leg.token, 0.0) + abs(leg.amount)
+    return {token: total for token, total in sums.items() if not abs(total) <= ROUNDING * sizes[token]}

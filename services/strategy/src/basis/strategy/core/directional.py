@@ -1,0 +1,117 @@
+"""Directional: one BTC perp, its side by a model's signals, with take profit and stop loss at the exchange. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basis.models.config import DirectionalStrategyConfig
+from basis.models.instruments import is_inverse
+from basis.models.operations import StrategyIntent
+from basis.runtime import fills
+from basis.strategy.core.strategy import Call, QuietStrategy
+
+if TYPE_CHECKING:
+    from basis.models.config import RunConfig
+    from basis.strategy.core.desk import Desk
+    from basis.strategy.core.view import TickView
+
+_NAMES = {1.0: "long", -1.0: "short", 0.0: "neutral"}
+
+
+class Directional(QuietStrategy):
+    """Follow the signals.
+
+    Args:
+        config: configuration of the run; its strategy section is of family ``directional``.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        params = config.strategy
+        if not isinstance(params, DirectionalStrategyConfig):
+            raise TypeError(f"family {params.family!r} is not directional")
+        self._params = params
+        self._symbol = params.symbol
+        self._perp_key = f"{params.venue}:Perp:{params.symbol}"
+        self._mark_column = f"perp:{params.venue}:{params.symbol}"
+        self._market = config.market(params.venue, params.symbol, perp=True)
+        self.conditions = ("signal_side", "signal_confidence", "signal_sd", self._mark_column)
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    def has_position(self, view: TickView) -> bool:
+        """True while long or short."""
+        return view.position(self._perp_key) != 0.0
+
+    def entry_full(self, view: TickView) -> Call | str:
+        """Enter in the direction of a signal that is sure enough."""
+        side, confidence = view.market("signal_side"), view.market("signal_confidence")
+        if side == 0.0:
+            return "the signal is neutral"
+        if confidence < self._params.signal_threshold:
+            return "the signal is below the confidence threshold"
+        text = f"signal {_NAMES[side]} with confidence {confidence:.4f}"
+        return Call("entry_full", StrategyIntent.ENTRY_FULL, "signal", text, self.retarget)
+
+    def entry_partial(self, view: TickView) -> Call | None:
+        """A deposit is used at the next entry: take profit and stop loss of an open position stay as they are."""
+        del view
+        return None
+
+    def trigger(self, view: TickView) -> Call | None:
+        """Neutral closes; the other side, sure enough, turns the position; the same side holds."""
+        side = view.market("signal_side")
+        held = view.position(self._perp_key)
+        if side == 0.0:
+            return Call("exit_full", StrategyIntent.EXIT_FULL, "signal", "the signal is neutral: close", self.exit_full)
+        if side * held < 0.0 and view.market("signal_confidence") >= self._params.signal_threshold:
+            text = f"signal turned {_NAMES[side]}"
+            return Call("rebalance", StrategyIntent.REBALANCE, "signal", text, self._turn)
+        return None
+
+    # --------------------------------------------------------------------------------------------------- orders
+
+    def retarget(self, desk: Desk) -> None:
+        """Open the position of the signal; an open position keeps its size and its exits until it closes."""
+        if desk.balance(self._perp_key) == 0.0:
+            self._open(desk, 0.0)
+
+    def exit_partial(self, desk: Desk, amount: float) -> None:
+        """What is not margin is free already: only closing the position frees more."""
+        del amount
+        self.exit_full(desk)
+
+    def exit_full(self, desk: Desk) -> None:
+        """Close the position."""
+        held = desk.balance(self._perp_key)
+        if held:
+            desk.perp(self._params.venue, self._symbol, -held)
+
+    def _turn(self, desk: Desk) -> None:
+        """One order from one side to the other."""
+        self._open(desk, desk.balance(self._perp_key))
+
+    def _open(self, desk: Desk, held: float) -> None:
+        """Bring the position to max_position_size x equity on the signal's side, exits at k standard deviations of the fill."""
+        params, market = self._params, desk.market
+        side, mark = market["signal_side"], market[self._mark_column]
+        equity = desk.view.equity
+        value = equity * mark if is_inverse(self._symbol) else equity
+        units = (
+            params.max_position_size * value if is_inverse(self._symbol) else params.max_position_size * value / mark
+        )
+        size = fills.whole_lots(units, self._market.lot)
+        notional = fills.perp_notional(self._symbol, size, mark)
+        if size <= 0.0 or notional < self._market.min_notional:
+            return
+        distance = params.sd_multiple * min(max(market["signal_sd"] * 1e4, params.sd_bps_min), params.sd_bps_max) * 1e-4
+        amount = side * size - held
+        traded = fills.perp_notional(self._symbol, amount, mark)
+        cost = fills.trade_cost(desk.config, params.venue, self._symbol, traded, perp=True)
+        fill = mark * (1.0 + side * cost.slippage)
+        desk.perp(
+            params.venue,
+            self._symbol,
+            amount,
+            take_profit=fill * (1.0 + side * distance),
+            stop_loss=fill * (1.0 - side * distance),
+        )

@@ -1,0 +1,213 @@
+"""Perp shorts over several exchanges: how large each is, and the money that goes with it. Pure.
+
+Shared by the basis and market-neutral strategies. All amounts of money are USDT, all quantities base units.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from basis.models.instruments import TOKEN_DECIMALS, Venue
+from basis.models.operations import OperationType
+from basis.runtime import fills
+from basis.strategy.core.desk import spendable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from basis.models.config import BasisStrategyConfig, MarketNeutralStrategyConfig, RunConfig
+    from basis.strategy.core.desk import Desk
+    from basis.strategy.core.view import TickView
+
+_WALLET = "wallet:BaseToken:USDT"
+_DUST_USDT = 1.0
+"""A transfer below this is not worth its fee."""
+
+
+_LITTLE = 0.05
+"""Up to this part of what the richest exchange can spare, it pays alone: one withdrawal fee instead of three."""
+_NOTHING = 1e-6
+"""What is left of a balance by rounding alone: less than any token's smallest unit that matters."""
+
+
+class Leg(NamedTuple):
+    """The short at one exchange."""
+
+    venue: Venue
+    """Exchange."""
+    part: float
+    """Part of the whole short."""
+
+
+class Hedge:
+    """The perp side of a mode.
+
+    Args:
+        config: configuration of the run.
+        params: its strategy section.
+        asset: asset that is hedged, BTC or ETH.
+    """
+
+    def __init__(
+        self, config: RunConfig, params: BasisStrategyConfig | MarketNeutralStrategyConfig, asset: str
+    ) -> None:
+        self._config = config
+        self._params = params
+        self.asset = asset
+        self.symbol = f"{asset}USDT"
+        self.legs = tuple(Leg(venue, params.hedge_allocation[venue]) for venue in params.hedge_venues())
+        self._perp_keys = tuple(self.perp_key(leg.venue) for leg in self.legs)
+        markets = [config.market(leg.venue, self.symbol, perp=True) for leg in self.legs]
+        self._min_notional = {leg.venue: market.min_notional for leg, market in zip(self.legs, markets, strict=True)}
+        spot = config.market(params.spot_venue, self.symbol, perp=False)
+        self.spot_lot = spot.lot
+        self.lot = max(spot.lot, *(market.lot for market in markets))
+        self.venues = tuple(dict.fromkeys((params.spot_venue, *(leg.venue for leg in self.legs))))
+        self._figures = tuple((f"margin:{leg.venue}", f"notional:{leg.venue}") for leg in self.legs)
+        self._funding_columns = tuple((f"funding_mean:{leg.venue}:{self.symbol}", leg.part) for leg in self.legs)
+
+    def perp_key(self, venue: str) -> str:
+        """Instrument of the short at an exchange."""
+        return f"{venue}:Perp:{self.symbol}"
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    def quantity(self, view: TickView) -> float:
+        """Sum of the perps, base units, negative for shorts."""
+        return sum(view.position(key) for key in self._perp_keys)
+
+    def worst_margin(self, view: TickView) -> float:
+        """Smallest margin balance over notional of all exchanges with a short; infinite without any."""
+        worst = float("inf")
+        for margin, notional in self._figures:
+            size = view.figure(notional)
+            if size > 0.0:
+                worst = min(worst, view.figure(margin) / size)
+        return worst
+
+    def total_margin(self, view: TickView) -> float:
+        """All margin balances and the wallet over all notional: what moving money alone could reach."""
+        size = sum(view.figure(notional) for _, notional in self._figures)
+        held = sum(view.position(f"{venue}:BaseToken:USDT") for venue in self.venues) + view.position(_WALLET)
+        return held * view.market("price_usd:USDT") / size if size > 0.0 else float("inf")
+
+    def mean_funding(self, view: TickView) -> float:
+        """8 h funding averaged over three days, weighted by allocation, a fraction."""
+        return sum(part * view.market(column) for column, part in self._funding_columns)
+
+    def in_transit(self, view: TickView) -> bool:
+        """True while money is on its way."""
+        return (
+            view.position("transit:BaseToken:USDT") > _NOTHING
+            or view.position(f"transit:BaseToken:{self.asset}") > _NOTHING
+        )
+
+    # --------------------------------------------------------------------------------------------------- orders
+
+    def mark(self, desk: Desk, venue: str) -> float:
+        """Mark price of the perp at an exchange."""
+        return desk.market[f"perp:{venue}:{self.symbol}"]
+
+    def cost(self, desk: Desk, leg: Leg, quantity: float) -> float:
+        """Fee and slippage of trading a leg, USDT for one base unit of the whole short."""
+        mark = self.mark(desk, leg.venue)
+        cost = fills.trade_cost(self._config, leg.venue, self.symbol, quantity * leg.part * mark, perp=True)
+        return leg.part * mark * (cost.slippage + cost.fee_rate * (1.0 + cost.slippage))
+
+    def split(self, quantity: float) -> dict[Venue, float]:
+        """A short of so many base units over the exchanges, in whole lots of the coarsest market."""
+        return {leg.venue: fills.whole_lots(quantity * leg.part, self.lot) for leg in self.legs}
+
+    def is_tradable(self, desk: Desk, sizes: Mapping[Venue, float]) -> bool:
+        """True where every leg is at least the smallest order of its exchange."""
+        return all(
+            size > 0.0 and size * self.mark(desk, venue) >= self._min_notional[venue] for venue, size in sizes.items()
+        )
+
+    def trade_to(self, desk: Desk, sizes: Mapping[Venue, float], *, grow: bool | None = None) -> None:
+        """Bring each short to a size; ``grow`` True sends only what increases, False only what reduces a short."""
+        for venue, size in sizes.items():
+            change = -size - desk.balance(self.perp_key(venue))
+            closes = size == 0.0  # all of it, rounding of earlier sums included: a closed short is exactly 0
+            if not closes:
+                change = math.copysign(fills.whole_lots(abs(change), self.lot), change)
+            if change == 0.0 or (grow is not None and (change < 0.0) is not grow):
+                continue
+            if closes or abs(change) * self.mark(desk, venue) >= self._min_notional[venue]:
+                desk.perp(venue, self.symbol, change)
+
+    def sizes(self, desk: Desk) -> dict[Venue, float]:
+        """Size of each short as it is, positive."""
+        return {leg.venue: -desk.balance(self.perp_key(leg.venue)) for leg in self.legs}
+
+    def margin_needs(self, desk: Desk, sizes: Mapping[Venue, float], ratio: float) -> dict[Venue, float]:
+        """Margin balance that each short of these sizes needs for a ratio, USDT."""
+        return {venue: ratio * size * self.mark(desk, venue) for venue, size in sizes.items()}
+
+    def free(self, desk: Desk) -> float:
+        """All USDT on exchanges and in the wallet."""
+        return desk.balance(_WALLET) + sum(desk.balance(f"{venue}:BaseToken:USDT") for venue in self.venues)
+
+    def fund(self, desk: Desk, needs: Mapping[Venue, float], reserve: float = 0.0) -> bool:
+        """Move USDT until every exchange has what it needs: from the wallet first, then from exchanges with more.
+
+        Args:
+            desk: takes the orders.
+            needs: exchange -> USDT that it must hold.
+            reserve: USDT that stays in the wallet, for gas of what follows.
+
+        Returns:
+            True where all of it is there now; False where it is still on its way or was not to be had.
+        """
+        gas = desk.gas(OperationType.TRANSFER)
+        complete = True
+        for target in self.venues:
+            missing = needs.get(target, 0.0) - desk.balance(f"{target}:BaseToken:USDT")
+            if missing <= _DUST_USDT:
+                continue
+            complete = complete and fills.deposit_delay_s(self._config, target) == 0
+            free = spendable(desk.balance(_WALLET), gas + reserve, TOKEN_DECIMALS["USDT"])
+            if free > _DUST_USDT:
+                sent = min(_up(missing), free)
+                desk.transfer("wallet", target, "USDT", sent)
+                missing -= sent
+            for source in self.venues:
+                spare = desk.balance(f"{source}:BaseToken:USDT") - needs.get(source, 0.0)
+                if source == target or missing <= _DUST_USDT or spare <= _DUST_USDT:
+                    continue
+                fee = fills.withdrawal_fee(self._config, source, "USDT")
+                sent = min(_up(missing + fee), _down(spare))
+                if sent > fee:
+                    missing -= desk.transfer(source, target, "USDT", sent)
+            complete = complete and missing <= _DUST_USDT
+        return complete
+
+    def to_wallet(self, desk: Desk, amount: float, needs: Mapping[Venue, float]) -> None:
+        """Bring so much USDT to the wallet from exchanges that have more than they need: a little from the richest, more
+        from all in proportion to what they can spare."""
+        spare = {venue: desk.balance(f"{venue}:BaseToken:USDT") - needs.get(venue, 0.0) for venue in self.venues}
+        spare = {venue: money for venue, money in spare.items() if money > _DUST_USDT}
+        total = sum(spare.values())
+        if not spare:
+            return
+        richest = max(spare, key=lambda venue: spare[venue])
+        if amount <= _LITTLE * spare[richest]:
+            spare = {richest: spare[richest]}
+            total = spare[richest]
+        for source, money in spare.items():
+            fee = fills.withdrawal_fee(self._config, source, "USDT")
+            sent = min(_up(amount * money / total + fee), _down(money))
+            if sent > fee + _DUST_USDT:
+                desk.transfer(source, "wallet", "USDT", sent)
+
+
+def _up(amount: float) -> float:
+    """Rounded up to whole smallest units."""
+    rounded = round(amount, TOKEN_DECIMALS["USDT"])
+    return rounded if rounded >= amount else round(amount + 1e-6, TOKEN_DECIMALS["USDT"])
+
+
+def _down(amount: float) -> float:
+    """Rounded down to whole smallest units."""
+    return spendable(max(amount, 0.0), 0.0, TOKEN_DECIMALS["USDT"])

@@ -1,0 +1,5 @@
+"""Uniswap."""
+
+from basis.venues.interfaces.uniswap.simulated import SimulatedUniswap
+
+SIMULATED = SimulatedUniswap()
