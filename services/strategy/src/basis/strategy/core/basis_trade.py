@@ -8,7 +8,7 @@ from basis.models.config import BasisStrategyConfig
 from basis.models.instruments import Venue
 from basis.models.operations import OperationType, StrategyIntent
 from basis.runtime import fills
-from basis.strategy.core.hedging import Hedge
+from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
 from basis.strategy.core.strategy import Call, QuietStrategy
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class BasisTrade(QuietStrategy):
 
     def exit_partial(self, desk: Desk, amount: float) -> None:
         """Cut both legs in proportion, and bring the money to the wallet."""
-        part = min(amount / desk.view.equity, 1.0)
+        part = min(amount * UNWIND_MARGIN / desk.view.equity, 1.0)
         sizes = self._hedge.split(sum(self._hedge.sizes(desk).values()) * (1.0 - part))
         if part == 1.0 or not self._hedge.is_tradable(desk, sizes):
             sizes = dict.fromkeys(sizes, 0.0)
@@ -176,10 +176,8 @@ class BasisTrade(QuietStrategy):
 
     def _reduce(self, desk: Desk, sizes: dict[Venue, float], *, level: bool = True) -> None:
         """Sell spot and buy perps back to these sizes; then level the margins."""
-        hedge, params = self._hedge, self._params
-        sells = fills.whole_lots(desk.balance(self._spot_key) - sum(sizes.values()), hedge.spot_lot)
-        if sells > 0.0:
-            desk.spot(params.spot_venue, hedge.asset, -sells)
+        hedge = self._hedge
+        hedge.sell_spot(desk, desk.balance(self._spot_key) - sum(sizes.values()))
         hedge.trade_to(desk, sizes, grow=False)
         if level:
             self._level_margins(desk)
@@ -202,8 +200,8 @@ class BasisTrade(QuietStrategy):
     def _cut_larger_leg(self, desk: Desk) -> None:
         """The larger leg to the size of the smaller; nothing grows."""
         hedge, held = self._hedge, desk.balance(self._spot_key)
-        excess = fills.whole_lots(held - sum(hedge.sizes(desk).values()), hedge.spot_lot)
+        excess = held - sum(hedge.sizes(desk).values())
         if excess > 0.0:
-            desk.spot(self._params.spot_venue, hedge.asset, -excess)
+            hedge.sell_spot(desk, excess)
         else:
             hedge.trade_to(desk, hedge.split(held), grow=False)

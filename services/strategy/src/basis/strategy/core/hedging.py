@@ -25,6 +25,8 @@ _DUST_USDT = 1.0
 """A transfer below this is not worth its fee."""
 
 
+UNWIND_MARGIN = 1.01
+"""More is unwound than is asked for, so that its own costs do not call for a second round."""
 _LITTLE = 0.05
 """Up to this part of what the richest exchange can spare, it pays alone: one withdrawal fee instead of three."""
 _NOTHING = 1e-6
@@ -60,9 +62,10 @@ class Hedge:
         self._perp_keys = tuple(self.perp_key(leg.venue) for leg in self.legs)
         markets = [config.market(leg.venue, self.symbol, perp=True) for leg in self.legs]
         self._min_notional = {leg.venue: market.min_notional for leg, market in zip(self.legs, markets, strict=True)}
-        spot = config.market(params.spot_venue, self.symbol, perp=False)
-        self.spot_lot = spot.lot
-        self.lot = max(spot.lot, *(market.lot for market in markets))
+        self._spot = config.market(params.spot_venue, self.symbol, perp=False)
+        self._spot_venue = params.spot_venue
+        self.spot_lot = self._spot.lot
+        self.lot = max(self.spot_lot, *(market.lot for market in markets))
         self.venues = tuple(dict.fromkeys((params.spot_venue, *(leg.venue for leg in self.legs))))
         self._figures = tuple((f"margin:{leg.venue}", f"notional:{leg.venue}") for leg in self.legs)
         self._funding_columns = tuple((f"funding_mean:{leg.venue}:{self.symbol}", leg.part) for leg in self.legs)
@@ -136,6 +139,13 @@ class Hedge:
                 continue
             if closes or abs(change) * self.mark(desk, venue) >= self._min_notional[venue]:
                 desk.perp(venue, self.symbol, change)
+
+    def sell_spot(self, desk: Desk, quantity: float) -> None:
+        """Sell so much of the asset in whole lots; nothing where that is below the exchange's smallest order."""
+        amount = fills.whole_lots(max(quantity, 0.0), self.spot_lot)
+        price = desk.market[f"spot:{self._spot_venue}:{self.symbol}"]
+        if amount > 0.0 and amount * price >= self._spot.min_notional:
+            desk.spot(self._spot_venue, self.asset, -amount)
 
     def sizes(self, desk: Desk) -> dict[Venue, float]:
         """Size of each short as it is, positive."""

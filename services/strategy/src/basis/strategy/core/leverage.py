@@ -94,7 +94,7 @@ class Leverage:
         if self._gas_in_eth and configured is not None:
             reserve = max(configured, reserve)
         balance = desk.balance(_WALLET)
-        reserve += _ROUNDING * balance / (1.0 - self._target)
+        reserve += _ROUNDING * (balance + self.account(desk).collateral) / (1.0 - self._target)
         free = spendable(balance, reserve, TOKEN_DECIMALS["ETH"])
         if not desk.worth_sending(free, "ETH"):
             # borrowing more needs no money of our own, but its gas: what the wallet lacks comes out of the loan

@@ -9,7 +9,7 @@ from basis.models.instruments import TOKEN_DECIMALS
 from basis.models.operations import OperationType, StrategyIntent
 from basis.runtime import fills
 from basis.strategy.core.desk import spendable
-from basis.strategy.core.hedging import Hedge
+from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
 from basis.strategy.core.leverage import ENTRY_GROUP, EXIT_GROUP, Leverage
 from basis.strategy.core.leveraged_staking import health_override
 from basis.strategy.core.rewards import Rewards
@@ -165,7 +165,7 @@ class MarketNeutral(QuietStrategy):
 
     def exit_partial(self, desk: Desk, amount: float) -> None:
         """Both sides in proportion; the money goes to the wallet."""
-        part = amount / desk.view.equity
+        part = amount * UNWIND_MARGIN / desk.view.equity
         if part >= _MAX_PART:
             self.exit_full(desk)
         else:
@@ -280,9 +280,7 @@ class MarketNeutral(QuietStrategy):
         amount = spendable(desk.balance(_WALLET_ETH), 0.0, TOKEN_DECIMALS["ETH"])
         if desk.worth_sending(amount, "ETH"):
             desk.transfer("wallet", venue, "ETH", amount)
-        sells = fills.whole_lots(desk.balance(self._spot_key), self._hedge.spot_lot)
-        if desk.worth_sending(sells, "ETH"):
-            desk.spot(venue, "ETH", -sells)
+        self._hedge.sell_spot(desk, desk.balance(self._spot_key))
 
     def _rehedge(self, desk: Desk) -> None:
         """Perps alone, to all the ETH that there is."""
