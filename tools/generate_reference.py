@@ -39,6 +39,7 @@ def documented_models() -> list[type[FrozenModel]]:
     events = importlib.import_module("basis.models.events")
     config = importlib.import_module("basis.models.config")
     messages = importlib.import_module("basis.models.messages")
+    parameters = importlib.import_module("basis.models.strategy_config")
     found = [
         *events.EVENT_MODELS.values(),
         messages.Order,
@@ -46,6 +47,7 @@ def documented_models() -> list[type[FrozenModel]]:
         config.RunConfig,
         config.ModeConfig,
         *_defined_in(messages),
+        *(model for model in _defined_in(parameters) if not model.__name__.startswith("_")),
     ]
     return sorted(found, key=lambda model: model.__name__)
 

@@ -1,6 +1,8 @@
-"""``make golden``: golden runs on the synthetic sample; shows what differs, re-records with ``--record``.
+"""``make golden``: golden runs on the synthetic sample and on real data; shows what differs, re-records with ``--record``.
 
 A golden run is one JSON file of ``tests/golden``: the command, its statistics, a hash of its orders and its event hash.
+Those of ``tests/golden/real`` are on the market data of ``BASIS_DATA`` (default ``../shared/market-data``), and left out,
+with a word, where it is not there.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "golden"
 BASIS = str(Path(sys.executable).parent / "basis")
 SEED = 7
+REAL_DATA = Path(os.environ.get("BASIS_DATA", ROOT.parent / "shared" / "market-data"))
+"""Real market data; the project ships none."""
 
 
 def make_sample(folder: Path) -> Path:
@@ -27,6 +32,16 @@ def make_sample(folder: Path) -> Path:
     data = folder / "synthetic"
     subprocess.run([BASIS, "data", "sample", str(data), "--seed", str(SEED)], check=True, capture_output=True)
     return data
+
+
+def files() -> list[Path]:
+    """Every golden run, sorted: those on the sample, then those on real data."""
+    return [*sorted(FOLDER.glob("*.json")), *sorted((FOLDER / "real").glob("*.json"))]
+
+
+def is_real(file: Path) -> bool:
+    """True for a golden run on real data."""
+    return file.parent.name == "real"
 
 
 def run(arguments: list[str], data: Path, logs: Path) -> dict[str, Any]:
@@ -75,11 +90,15 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         data = make_sample(Path(folder))
-        for file in sorted(FOLDER.glob("*.json")):
+        for file in files():
+            name = file.relative_to(FOLDER).with_suffix("").as_posix()
+            if is_real(file) and not REAL_DATA.is_dir():
+                print(f"{name}: left out, no market data at {REAL_DATA}")
+                continue
             golden = json.loads(file.read_text())
-            found = run(golden["arguments"], data, Path(folder) / "logs")
+            found = run(golden["arguments"], REAL_DATA if is_real(file) else data, Path(folder) / "logs")
             lines = differences(golden.get("expected"), found)
-            print(f"{file.stem}: {'as recorded' if not lines else f'{len(lines)} differences'}")
+            print(f"{name}: {'as recorded' if not lines else f'{len(lines)} differences'}")
             for line in lines:
                 print(f"  {line}")
             if record and lines:

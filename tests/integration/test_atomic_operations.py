@@ -15,7 +15,8 @@ from basis.runtime import bus as subjects
 from basis.runtime.gas import gas_fee
 from basis.runtime.timeline import atomic_group_id, operation_id
 from basis.strategy.core.deltas import OperationParams
-from basis.strategy.core.strategy_manager import StrategyManager, make_order
+from basis.strategy.core.desk import make_order
+from basis.strategy.core.strategy_manager import StrategyManager
 from basis.testkit.runs import custom_config, market_row, portfolio
 
 if TYPE_CHECKING:

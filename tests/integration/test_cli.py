@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from basis.cli import backtest
 from basis.cli.main import main
+from basis.venues.data import synthetic
 from basis.venues.data.sample import write_sample
 
 REPO = Path(__file__).resolve().parents[2]
@@ -132,7 +134,6 @@ def test_a_table_for_people_shows_hash_and_directory_whole(basis: Basis) -> None
     [
         (("nope",), "CONFIG-001", "known: btc_basis"),
         (("pure_lending_usd",), "CONFIG-001", "did you mean 'pure_lending_usdt'"),
-        (("btc_basis",), "CONFIG-001", "no strategy in this version"),
         (("pure_lending_usdt", "--start", "2022-13-01"), "CONFIG-003", "ISO 8601"),
         (("pure_lending_usdt", "--start", "2022-02-01", "--end", "2022-02-01"), "CONFIG-003", "not before"),
         (("pure_lending_usdt", "--start", "2022-02-01", "--end", "2022-01-01"), "CONFIG-003", "not before"),
@@ -152,6 +153,29 @@ def test_a_table_for_people_shows_hash_and_directory_whole(basis: Basis) -> None
         (("pure_lending_usdt", "--nats", "nats://127.0.0.1:9"), "BUS-001", "nats://127.0.0.1:9"),
         (("pure_lending_usdt", "--nats", "nats://127.0.0.1:9", "--processes"), "CONFIG-003", "--processes"),
         (("--bogus",), "CONFIG-003", "--bogus"),
+        (("eth_leveraged", "--set", "strategy.target_ltv=0.87"), "CONFIG-003", "not above strategy.hf_deleverage 1.1"),
+        (("btc_basis", "--set", "strategy.hedge_allocation.okx=0.4"), "CONFIG-003", "sums to 1.1, expected 1"),
+        (("btc_basis", "--set", "strategy.hedge_allocation.okx=-0.1"), "CONFIG-003", "strategy.basis.hedge_allocation"),
+        (("eth_basis", "--set", "asset=BTC"), "CONFIG-003", "needs 'binance:BaseToken:BTC' in position_subscriptions"),
+        (("btc_basis", "--set", "data.feeds.funding:okx:BTCUSDT.series=okx/none"), "DATA-001", "series okx/none"),
+        (("btc_basis", "--set", "time_step_s=7000"), "CONFIG-003", "does not divide the eight hours"),
+        (("btc_basis", "--set", "venues.okx.deposit_delay_s=60"), "CONFIG-003", "add transit:BaseToken:<token>"),
+        (
+            ("btc_basis", "--set", "strategy.margin_ratio_trigger=0.6"),
+            "CONFIG-003",
+            "must be below margin_ratio_target",
+        ),
+        (
+            ("btc_basis", "--set", "capital_flows=[{date: 2022-02-01T00:00:00Z, amount: 0}]"),
+            "CONFIG-003",
+            "amount is 0",
+        ),
+        (("ml_btc_directional_usdt_margin", "--set", "time_step_s=60"), "CONFIG-003", "longer than a tick"),
+        (
+            ("ml_btc_directional_usdt_margin", "--set", "strategy.signals.provider=file"),
+            "CONFIG-003",
+            "location is for file and http",
+        ),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_nothing_behind(
@@ -164,6 +188,36 @@ def test_bad_input_is_one_line_exit_2_and_nothing_behind(
     assert line.startswith(f"basis: [{code}]"), line
     assert words in line
     assert not list(basis.logs.glob("*")), "a run that never started leaves nothing"
+
+
+SIGNALS = {
+    "a gap": ("DATA-004", [(f"2022-01-0{day}T00:00:00Z", "") for day in (1, 2, 6, 7, 8)]),
+    "ends too early": ("DATA-003", [("2022-01-01T00:00:00Z", "")]),
+    "made from the future": ("DATA-005", [("2022-01-01T00:00:00Z", "2022-01-01T01:00:00Z")]),
+    "begins too late": ("DATA-001", [("2022-01-03T00:00:00Z", "2022-01-03T00:00:00Z")]),
+    "stamped after the data's end": (
+        "DATA-002",
+        [*((f"2022-01-0{day}T00:00:00Z", "") for day in range(1, 9)), ("2031-01-01T00:00:00Z", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SIGNALS)
+def test_a_faulty_signal_file_is_refused_before_the_run(basis: Basis, tmp_path: Path, what: str) -> None:
+    code, rows = SIGNALS[what]
+    file = tmp_path / "signals.csv"
+    lines = [f"{stamp},long,0.7,0.01,{until or stamp}" for stamp, until in rows]
+    file.write_text("\n".join(["timestamp,signal,confidence,sd,data_until", *lines]) + "\n")
+    given = ("--set", "strategy.signals.provider=file", "--set", f"strategy.signals.location={file}")
+    age = ("--set", "strategy.signals.max_age_s=86400")
+    said = basis(
+        "backtest", "ml_btc_directional_usdt_margin", "--start", "2022-01-01", "--end", "2022-01-08", *given, *age
+    )
+    assert said.code == 2, said
+    (line,) = said.err.strip().splitlines()
+    assert line.startswith(f"basis: [{code}]"), line
+    assert "signals.csv" in line
+    assert not list(basis.logs.glob("*"))
 
 
 def test_refusals_are_json_where_json_was_asked(basis: Basis) -> None:
@@ -210,10 +264,11 @@ def test_unknown_runs_and_events_are_refused(basis: Basis) -> None:
 
 
 def test_modes_show_names_the_source_of_every_value(basis: Basis) -> None:
-    assert {mode["mode"] for mode in basis.json("modes", "list") if mode["built"]} == {
-        "pure_lending_eth",
-        "pure_lending_usdt",
-    }
+    modes = basis.json("modes", "list")
+    assert len(modes) == 10
+    assert all(mode["built"] for mode in modes)
+    neutral = basis("modes", "show", "usdt_market_neutral").out
+    assert any("venues.aave_v3.emode.ltv" in line and "venue_overrides" in line for line in neutral.splitlines())
     config = basis.json("modes", "show", "pure_lending_usdt", "--set", "engine.max_window=9")
     assert config["engine"]["max_window"] == 9
     assert config["venues"]["wallet"]["gas_price_gwei"] is None
@@ -222,6 +277,14 @@ def test_modes_show_names_the_source_of_every_value(basis: Basis) -> None:
     assert any("venues.wallet.kind" in line and "wallet.yaml" in line for line in shown.splitlines())
     assert basis("modes", "list").code == 0
     assert basis("modes", "show", "nope").code == 2
+
+
+def test_modes_schema_describes_the_parameters_of_the_mode(basis: Basis) -> None:
+    schema = basis.json("modes", "schema", "eth_leveraged", "--set", "strategy.target_ltv=0.7")
+    assert schema["properties"]["target_ltv"]["default"] == 0.7
+    assert schema["properties"]["target_ltv"]["exclusiveMaximum"] == 1
+    assert "hedge_allocation" not in schema["properties"]
+    assert basis("modes", "schema", "nope").code == 2
 
 
 def test_data_sample_and_check(basis: Basis, data: Path, tmp_path: Path) -> None:
@@ -270,3 +333,37 @@ def test_ctrl_c_ends_a_run_as_cancelled_and_sealed(basis: Basis, mode: tuple[str
     assert found["status"] == "cancelled"
     assert found["error_code"] == "ENGINE-003"
     assert basis("verify", found["correlation_id"]).code == 0
+
+
+def test_lookahead_analysis_finds_none_in_a_mode_and_notices_one_that_is_put_in(basis: Basis) -> None:
+    days = ("--start", "2022-01-01", "--end", "2022-01-12", "--cuts", "2")
+    found = basis.json("analyze", "lookahead", "btc_basis", *days)
+    assert found["ok"]
+    assert [row["kind"] for row in found["checks"]] == ["lookahead", "lookahead", "recursion"]
+    assert all(row["compared"] > 24 for row in found["checks"])
+    # the close of a bar read at its start
+    cheat = ("--set", "data.feeds.perp:okx:BTCUSDT.kind=snapshot", "--set", "data.feeds.perp:okx:BTCUSDT.field=close")
+    said = basis("analyze", "lookahead", "btc_basis", *days, *cheat, "--json")
+    assert said.code == 1
+    assert any("DATA-002" in (row["difference"] or "") for row in json.loads(said.out)["checks"])
+
+
+def test_lookahead_analysis_refuses_a_range_without_a_midnight_to_cut_at(basis: Basis) -> None:
+    said = basis("analyze", "lookahead", "btc_basis", "--start", "2022-01-01", "--end", "2022-01-02")
+    assert said.code == 2
+    assert "too short" in said.err
+
+
+def test_an_outdated_default_sample_is_made_anew(basis: Basis, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = data / "SYNTHETIC.json"
+    assert json.loads(marker.read_bytes())["version"] == backtest.SAMPLE_VERSION == synthetic.VERSION
+    old = basis.logs.parent / "data" / "synthetic"
+    old.mkdir(parents=True)
+    (old / "SYNTHETIC.json").write_text('{"version": 1}')
+    told: list[str] = []
+    monkeypatch.setattr("basis.venues.data.sample.write_sample", lambda folder: folder.mkdir())
+    backtest.ensure_data(old, given=False, tell=told.append)
+    assert not (old / "SYNTHETIC.json").exists()
+    assert "older version" in told[0]
+    backtest.ensure_data(old, given=False, tell=told.append)  # no marker: not a sample of ours, left alone
+    assert len(told) == 2

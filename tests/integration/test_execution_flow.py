@@ -30,7 +30,8 @@ from basis.runtime.gas import gas_fee
 from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import operation_id
 from basis.strategy.core.deltas import OperationParams
-from basis.strategy.core.strategy_manager import StrategyManager, make_order
+from basis.strategy.core.desk import make_order
+from basis.strategy.core.strategy_manager import StrategyManager
 from basis.testkit.runs import CID, START, custom_config, market_row, portfolio, run_ref
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def test_order_executes_and_expected_equals_actual(cluster: Cluster) -> No
     for line in spy.events("tight_loop_executions"):
         assert (line["reconciliation_attempts"], line["retry_attempts"], line["failure_reason"]) == (1, 0, None)
     (first, second) = spy.events("operation_executions")
-    assert (first["timestamp"], first["fee_currency"]) == ("2024-05-12T03:00:00+00:00", "ETH")
+    assert (first["timestamp"], first["fee_currency"]) == ("2024-05-12T03:00:00+00:00", "USDT")
     assert first["order"] < second["order"]
 
 
@@ -121,7 +122,8 @@ async def test_failed_order_stops_the_rest_of_its_tick(cluster: Cluster) -> None
     assert [answer.status for answer in reply.handshakes] == ["confirmed", "failed"]
     assert reply.handshakes[1].error_code == "VEN-008"
     assert reply.fatal is None
-    assert reply.ledger[USDT] == pytest.approx(900.0)
+    gas = gas_fee(CONFIG, ROW, OperationType.SUPPLY).amount
+    assert reply.ledger[USDT] == pytest.approx(900.0 - gas)
     assert len(spy.events("execution_deltas")) == 1
     failed = spy.events("operation_executions")[1]
     assert (failed["status"], failed["error_code"], failed["position_deltas"]) == ("failed", "VEN-008", [])

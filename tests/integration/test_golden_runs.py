@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from basis.strategy.strategies import built_modes
+
 REPO = Path(__file__).resolve().parents[2]
-GOLDENS = sorted((REPO / "tests" / "golden").glob("*.json"))
 
 
 def _tool() -> ModuleType:
@@ -24,6 +25,7 @@ def _tool() -> ModuleType:
 
 
 TOOL = _tool()
+GOLDENS: list[Path] = TOOL.files()
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-@pytest.mark.parametrize("file", GOLDENS, ids=[file.stem for file in GOLDENS])
+def test_every_mode_has_a_golden_run() -> None:
+    modes = {json.loads(file.read_text())["arguments"][0] for file in GOLDENS if not TOOL.is_real(file)}
+    assert modes == set(built_modes())
+
+
+@pytest.mark.parametrize("file", GOLDENS, ids=[f"{file.parent.name}/{file.stem}" for file in GOLDENS])
 def test_golden_run_is_as_recorded(file: Path, sample: Path, tmp_path: Path) -> None:
+    if TOOL.is_real(file) and not TOOL.REAL_DATA.is_dir():
+        pytest.skip(f"no market data at {TOOL.REAL_DATA}: set BASIS_DATA")
     golden: dict[str, Any] = json.loads(file.read_text())
-    found = TOOL.run(golden["arguments"], sample, tmp_path / "logs")
+    found = TOOL.run(golden["arguments"], TOOL.REAL_DATA if TOOL.is_real(file) else sample, tmp_path / "logs")
+    gap = abs(found["result"]["attribution_gap"])
+    assert gap < 1e-6 * found["result"]["initial_capital"]
     assert TOOL.differences(golden["expected"], found) == []
 
 

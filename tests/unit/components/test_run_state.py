@@ -29,7 +29,6 @@ def checkpoint(statistics: RunStatistics, ticks: int, **fields: Any) -> Checkpoi
     return start.model_copy(update={"statistics": statistics, "next_tick": ticks} | fields)
 
 
-
 def with_equity(before: RunStatistics, equity: list[float]) -> RunStatistics:
     """Statistics of a run without deposits and withdrawals."""
     return run_state.with_equity(before, equity, [1000.0] * len(equity))

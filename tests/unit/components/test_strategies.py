@@ -179,7 +179,7 @@ def test_basis_entry_is_the_closed_form_of_behaviour_md() -> None:
     shorts = {venue: -ran.ledger[f"{venue}:Perp:BTCUSDT"] for venue in CEX_VENUES}
     assert sum(shorts.values()) == pytest.approx(spot, rel=1e-12)
     assert spot * 60_000.0 == pytest.approx(100_000.0 / 1.5, rel=0.005)  # E/(1+m), less costs and lots
-    assert shorts["binance"] / spot == pytest.approx(0.4, abs=0.002)
+    assert shorts[CEX_VENUES[0]] / spot == pytest.approx(0.4, abs=0.002)
     for venue in CEX_VENUES:
         assert ran.figures[f"margin:{venue}"][0] / ran.figures[f"notional:{venue}"][0] == pytest.approx(0.5, rel=1e-5)
 

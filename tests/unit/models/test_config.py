@@ -22,6 +22,7 @@ MODE: dict[str, Any] = {
     "position_subscriptions": ["wallet:BaseToken:USDT", "aave_v3:aToken:aUSDT"],
     "target_apy": 0.05,
     "max_drawdown": 0.01,
+    "strategy": {"family": "lending"},
 }
 RESERVE: dict[str, Any] = {"ltv": 0.7, "liquidation_threshold": 0.8, "liquidation_bonus": 0.05, "reserve_factor": 0.1}
 
@@ -57,9 +58,10 @@ def test_minimal_mode_takes_the_common_defaults_of_behaviour_section_3() -> None
         ({"time_step_s": 86_401}, "time_step_s"),
         ({"target_apy": 1.5}, "target_apy"),
         ({"max_drawdown": float("nan")}, "max_drawdown"),
-        ({"strategy": {"position_deviation_threshold": -0.1}}, "position_deviation_threshold"),
-        ({"strategy": {"gas_reserve": -1}}, "gas_reserve"),
-        ({"strategy": {"typo": 1}}, "typo"),
+        ({"strategy": {"family": "lending", "position_deviation_threshold": -0.1}}, "position_deviation_threshold"),
+        ({"strategy": {"family": "lending", "gas_reserve": -1}}, "gas_reserve"),
+        ({"strategy": {"family": "lending", "typo": 1}}, "typo"),
+        ({"strategy": {"family": "magic"}}, "family"),
         ({"engine": {"max_window": 0}}, "max_window"),
         ({"execution_manager": {"max_retry_attempts": 11}}, "max_retry_attempts"),
         ({"data": {"feeds": {"price_usd:DOGE": {}}}}, "price_usd:DOGE"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from basis.models.instruments import INSTRUMENTS, InstrumentType
-from basis.models.market import DEFAULT_FEEDS, SHARE_PRICE_COLUMN, Feed, FeedKind, required_columns
-from basis.runtime.valuation import valuation
+from basis.models.market import DEFAULT_FEEDS, AssetPrice, Feed, FeedKind, asset_prices, required_columns
+from basis.runtime.valuation import Valuer
 from basis.testkit import strategies as bst
 
 
@@ -34,7 +35,14 @@ def test_feed_that_makes_no_sense_raises(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", sorted(set(FeedKind) - {FeedKind.SNAPSHOT}))
 def test_lead_on_anything_but_a_snapshot_raises(kind: FeedKind) -> None:
     with pytest.raises(ValidationError, match="lead_s is for snapshots"):
-        feed(kind=kind, lead_s=1)
+        feed(kind=kind, lead_s=1, lookback_s=60 if kind is FeedKind.EVENT_MEAN else None)
+
+
+def test_lookback_belongs_to_means_alone() -> None:
+    with pytest.raises(ValidationError, match="lookback_s belongs to event_mean"):
+        feed(kind=FeedKind.EVENT_MEAN)
+    with pytest.raises(ValidationError, match="lookback_s belongs to event_mean"):
+        feed(kind=FeedKind.EVENT, lookback_s=60)
 
 
 def test_default_feeds_are_keyed_by_their_own_column() -> None:
@@ -48,12 +56,13 @@ def test_only_gas_has_a_lead() -> None:
     }
 
 
+SHARE_CLASSES = ("BTC", "ETH", "USDT")
 SUBSCRIBABLE = [key for key in bst.KEYS if not key.endswith(":KING")]
 
 
 @given(
     keys=st.sets(st.sampled_from(SUBSCRIBABLE), min_size=1, max_size=6),
-    share=st.sampled_from(sorted(SHARE_PRICE_COLUMN)),
+    share=st.sampled_from(SHARE_CLASSES),
     gas=st.booleans(),
     from_eth=st.booleans(),
 )
@@ -62,20 +71,32 @@ def test_required_columns_have_feeds_are_sorted_and_value_every_key(
 ) -> None:
     found = required_columns(keys, share, needs_gas=gas, gas_from_eth=from_eth)
     assert list(found) == sorted(set(found))
-    assert SHARE_PRICE_COLUMN[share] in found
     assert set(found) <= set(DEFAULT_FEEDS)
     assert ("gas_base_fee_gwei" in found) == gas
+    row = dict.fromkeys(found, 2.0)
+    valuer = Valuer(asset_prices(keys), share)
+    assert valuer.usd(share, row) > 0.0
     for key in keys:
-        how = valuation(key)
-        needed = {how.index_column, how.rate_column, how.price_column} - {None}
-        if key.startswith("morpho") or how.dex_column is not None:
-            continue  # a flash loan lives within one transaction; reward tokens are valued through ETH
-        assert needed <= set(found), key
+        assert math.isfinite(valuer.unit_share(key, row)), key
 
 
-@given(share=st.sampled_from(sorted(SHARE_PRICE_COLUMN)))
+@given(share=st.sampled_from(SHARE_CLASSES))
 def test_gas_paid_in_the_share_class_needs_the_eth_price(share: str) -> None:
     assert "price_usd:ETH" in required_columns([], share, needs_gas=True, gas_from_eth=False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "asset", "column", "quote"),
+    [
+        (["wallet:BaseToken:ETH"], "ETH", "price_usd:ETH", "USD"),
+        (["okx:BaseToken:ETH", "bybit:Perp:ETHUSDT"], "ETH", "spot:okx:ETHUSDT", "USDT"),
+        (["bybit:Perp:ETHUSDT"], "ETH", "spot:bybit:ETHUSDT", "USDT"),
+        ([], "BTC", "spot:binance:BTCUSDT", "USDT"),
+        ([], "EIGEN", "dex:EIGENWETH", "ETH"),
+    ],
+)
+def test_an_asset_is_priced_where_the_mode_trades_it(keys: list[str], asset: str, column: str, quote: str) -> None:
+    assert asset_prices(keys)[asset] == AssetPrice(column, quote)
 
 
 @pytest.mark.parametrize("key", [key for key, found in INSTRUMENTS.items() if found.type is InstrumentType.PERP])

@@ -149,6 +149,24 @@ def modes_show(
     raise typer.Exit(modes.show(mode, set_ or [], as_json=json_))
 
 
+@modes_app.command("schema")
+def modes_schema(
+    mode: Annotated[str, typer.Argument(help="Mode.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """JSON Schema of a mode's strategy parameters; its defaults are the mode's own values."""
+    from basis.models.base import document_fields  # noqa: PLC0415
+
+    document_fields()  # before the models are defined
+    from basis.cli.commands import modes  # noqa: PLC0415
+
+    del json_  # a schema is JSON either way
+    raise typer.Exit(modes.schema(mode, set_ or []))
+
+
 @data_app.command("sample")
 def data_sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],

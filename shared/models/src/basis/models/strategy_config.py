@@ -8,7 +8,7 @@ cannot work is refused before a run.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -29,14 +29,8 @@ class StrategyConfig(FrozenModel):
     """Which strategy code reads the section."""
     position_deviation_threshold: Fraction = 0.02
     """Equity move since the last rebalance, as a fraction, above which the mode re-targets."""
-    gas_reserve: NonNegative | None = None
-    """Share class kept out of an entry for gas; null = exactly the gas of the entry at its tick."""
     min_order_value: NonNegative = 1.0
     """Smallest order worth sending, USD."""
-    dust_equity_fraction: Fraction = 0.002
-    """Reward tokens are sold once they are worth more than this part of equity ..."""
-    dust_gas_multiple: NonNegative = 100.0
-    """... and more than this many times the gas of selling them."""
 
     def required_keys(self, asset: str, currency: str) -> tuple[str, ...]:
         """Instrument keys without which the strategy cannot work.
@@ -54,7 +48,23 @@ class StrategyConfig(FrozenModel):
         return ()
 
 
-class LendingStrategyConfig(StrategyConfig):
+class _OnChain(StrategyConfig):
+    """Sends transactions from the wallet."""
+
+    gas_reserve: NonNegative | None = None
+    """Share class kept out of an entry for gas; null = exactly the gas of the entry at its tick."""
+
+
+class Rewarded(StrategyConfig):
+    """Receives staking rewards."""
+
+    dust_equity_fraction: Fraction = 0.002
+    """Reward tokens are sold once they are worth more than this part of equity ..."""
+    dust_gas_multiple: NonNegative = 100.0
+    """... and more than this many times the gas of selling them."""
+
+
+class LendingStrategyConfig(_OnChain):
     """Supply one token to Aave v3."""
 
     family: Literal["lending"]
@@ -66,7 +76,7 @@ class LendingStrategyConfig(StrategyConfig):
         return (f"wallet:BaseToken:{currency}", f"aave_v3:aToken:a{token}")
 
 
-class _Hedged(StrategyConfig):
+class _Hedged(_OnChain):
     """Perp shorts on several exchanges."""
 
     hedge_allocation: dict[Venue, Fraction] = Field(
@@ -132,7 +142,7 @@ class BasisStrategyConfig(_Hedged):
         return (f"wallet:BaseToken:{currency}", *spot, *self._hedge_keys(asset))
 
 
-class StakingStrategyConfig(StrategyConfig):
+class StakingStrategyConfig(Rewarded, _OnChain):
     """Stake ETH."""
 
     family: Literal["staking"]
@@ -150,7 +160,7 @@ class StakingStrategyConfig(StrategyConfig):
         return (f"wallet:BaseToken:{currency}", lst, *queue)
 
 
-class _Leverage(StrategyConfig):
+class _Leverage(Rewarded, _OnChain):
     """Leveraged staking in one atomic flash-loan group."""
 
     staking_venue: Literal[Venue.ETHERFI, Venue.LIDO] = Venue.ETHERFI
@@ -296,3 +306,18 @@ StrategyParameters = Annotated[
     Field(discriminator="family"),
 ]
 """Parameters of any strategy."""
+
+
+def parameters_schema(parameters: StrategyConfig) -> dict[str, Any]:
+    """JSON Schema of a mode's strategy parameters: types, bounds and meanings of its family, defaults of the mode itself.
+
+    Descriptions are there where :func:`basis.models.base.document_fields` was called before this module was imported.
+
+    Args:
+        parameters: the ``strategy`` section of the mode.
+    """
+    schema = type(parameters).model_json_schema(mode="validation")
+    values = parameters.model_dump(mode="json")
+    for name, field in schema["properties"].items():
+        field["default"] = values[name]
+    return schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
@@ -108,7 +109,19 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise InputError("CONFIG-003", f"--set {path}: {value!r} is not a YAML value: {error}", _COMPONENT) from error
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise InputError("CONFIG-003", f"--set {path.strip()}: {value.strip()} is not a finite number", _COMPONENT)
-    return path.strip(), parsed
+    return path.strip(), _plain(parsed)
+
+
+def _plain(value: Any) -> Any:
+    """YAML's dates as ISO 8601 text, UTC where no offset was given: an override travels as JSON."""
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).isoformat()
+    return value
 
 
 def _read(file: Path) -> dict[str, Any]:

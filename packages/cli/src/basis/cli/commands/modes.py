@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from basis.cli.output import Rows, print_json, print_rows, refusal
 from basis.models.errors import ComponentError
+from basis.models.strategy_config import parameters_schema
 from basis.runtime import config_loader
 from basis.runtime.settings import Settings
 from basis.strategy.strategies import is_built
@@ -64,6 +65,18 @@ def show(mode: str, overrides: Sequence[str], *, as_json: bool) -> int:
         return print_rows(Rows(f"{mode}, sha256 {merged.sha256[:12]}", ("path", "value", "source"), rows))
 
     return _guarded(work, as_json=as_json)
+
+
+def schema(mode: str, overrides: Sequence[str]) -> int:
+    """JSON Schema of the mode's strategy parameters, with the mode's own values as defaults."""
+
+    def work(settings: Settings) -> int:
+        merged = config_loader.load(
+            settings.configs_dir, mode, [config_loader.parse_override(text) for text in overrides]
+        )
+        return print_json(parameters_schema(merged.config.strategy))
+
+    return _guarded(work, as_json=True)
 
 
 def _value(config: object, path: str) -> object:

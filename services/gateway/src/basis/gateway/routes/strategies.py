@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path
 from basis.gateway.answers import Strategy, StrategyConfig
 from basis.gateway.problems import responses
 from basis.gateway.routes import Ctx
+from basis.models.strategy_config import parameters_schema
 from basis.runtime import config_loader
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ async def config(mode: Mode, context: Ctx) -> StrategyConfig:
         config=orjson.loads(merged.payload),
         sources={path: source.removeprefix(f"{folder}/") for path, source in merged.sources.items()},
     )
+
+
+@router.get("/{mode}/schema", operation_id="get_strategy_schema", responses=responses(422))
+async def schema(mode: Mode, context: Ctx) -> dict[str, Any]:
+    """JSON Schema of the mode's strategy parameters; its defaults are the mode's own values."""
+    merged = await asyncio.to_thread(config_loader.load, context.settings.configs_dir, mode)
+    return parameters_schema(merged.config.strategy)
 
 
 def _all(configs: FilePath) -> list[Strategy]:

@@ -113,7 +113,7 @@ class BasisTrade(QuietStrategy):
         if now == 0.0 and self._cannot_enter(desk):
             return
         transfers = len(hedge.venues) if desk.balance("wallet:BaseToken:USDT") > 0.0 else 0
-        gas = transfers * desk.gas(OperationType.TRANSFER)
+        gas = transfers * desk.gas(OperationType.TRANSFER) + hedge.gas_reserve
         fees = sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in hedge.venues) if now else 0.0
         tied = sum(hedge.margin_needs(desk, before, params.margin_ratio_target).values())
         money = hedge.free(desk) - gas - fees - tied

@@ -56,6 +56,7 @@ class Hedge:
     ) -> None:
         self._config = config
         self._params = params
+        self.gas_reserve = params.gas_reserve or 0.0
         self.asset = asset
         self.symbol = f"{asset}USDT"
         self.legs = tuple(Leg(venue, params.hedge_allocation[venue]) for venue in params.hedge_venues())
@@ -177,7 +178,7 @@ class Hedge:
             if missing <= _DUST_USDT:
                 continue
             complete = complete and fills.deposit_delay_s(self._config, target) == 0
-            free = spendable(desk.balance(_WALLET), gas + reserve, TOKEN_DECIMALS["USDT"])
+            free = spendable(desk.balance(_WALLET), gas + max(reserve, self.gas_reserve), TOKEN_DECIMALS["USDT"])
             if free > _DUST_USDT:
                 sent = min(_up(missing), free)
                 desk.transfer("wallet", target, "USDT", sent)

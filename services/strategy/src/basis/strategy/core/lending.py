@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from basis.models.config import LendingStrategyConfig
 from basis.models.instruments import TOKEN_DECIMALS, wallet_token
 from basis.models.operations import OperationType, StrategyIntent
 from basis.strategy.core.desk import Desk, spendable
@@ -23,7 +24,10 @@ class PureLending(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig, token: str) -> None:
-        self._config = config
+        params = config.strategy
+        if not isinstance(params, LendingStrategyConfig):
+            raise TypeError(f"family {params.family!r} is not lending")
+        self._params = params
         self._token = token
         self._asset = wallet_token(token)
         self._wallet_key = f"wallet:BaseToken:{self._asset}"
@@ -54,7 +58,7 @@ class PureLending(QuietStrategy):
     def retarget(self, desk: Desk) -> None:
         """Supply what is free in the wallet."""
         gas = desk.gas(OperationType.SUPPLY)
-        configured = self._config.strategy.gas_reserve
+        configured = self._params.gas_reserve
         reserve = gas if configured is None else max(configured, gas)
         amount = spendable(desk.balance(self._wallet_key), reserve, TOKEN_DECIMALS[self._token])
         if desk.worth_sending(amount, self._asset):

@@ -31,7 +31,7 @@ class LeveragedStaking(QuietStrategy):
             raise TypeError(f"family {params.family!r} is not leveraged")
         self._params = params
         self._leverage = Leverage(config, params)
-        self._rewards = Rewards(config)
+        self._rewards = Rewards(config, params)
         self.conditions = self._leverage.conditions
 
     def has_position(self, view: TickView) -> bool:

@@ -50,7 +50,7 @@ class MarketNeutral(QuietStrategy):
         self._lst = config.lst(params.staking_venue)
         self._lst_key = f"{self._venue}:LST:{self._lst}"
         self._spot_key = f"{params.spot_venue}:BaseToken:ETH"
-        self._rewards = Rewards(config)
+        self._rewards = Rewards(config, params)
         funding = tuple(f"funding_mean:{leg.venue}:{self._hedge.symbol}" for leg in self._hedge.legs)
         self.conditions = (
             f"spot:{params.spot_venue}:ETHUSDT",
@@ -208,7 +208,7 @@ class MarketNeutral(QuietStrategy):
         stakes = ENTRY_GROUP if self._leverage else (OperationType.STAKE,)
         if not self._prepay(desk, *stakes):
             return
-        stake_gas = desk.gas(*stakes)
+        stake_gas = max(desk.gas(*stakes), hedge.gas_reserve)
         gas = stake_gas + len(hedge.venues) * desk.gas(OperationType.TRANSFER)
         buys = fills.whole_lots(eth * price / unit, hedge.spot_lot)
         sizes = hedge.split(self._long(desk) + buys)

@@ -11,6 +11,7 @@ from basis.strategy.core.strategy import Call
 
 if TYPE_CHECKING:
     from basis.models.config import RunConfig
+    from basis.models.strategy_config import Rewarded
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
 
@@ -22,10 +23,12 @@ class Rewards:
 
     Args:
         config: configuration of the run.
+        params: its strategy section.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, params: Rewarded) -> None:
         self._config = config
+        self._params = params
         self._valuer = Valuer.of(config)
         self._keys = tuple(
             (token, key) for token in _TOKENS if (key := f"wallet:BaseToken:{token}") in config.position_subscriptions
@@ -47,7 +50,7 @@ class Rewards:
         return Call("sell_dust", StrategyIntent.SELL_DUST, "dust", text, build)
 
     def _worth_selling(self, view: TickView) -> list[str]:
-        params, market = self._config.strategy, view.market_row()
+        params, market = self._params, view.market_row()
         gas = gas_fee(self._config, market, OperationType.SWAP).amount
         limit = max(params.dust_equity_fraction * view.equity, params.dust_gas_multiple * gas)
         return [

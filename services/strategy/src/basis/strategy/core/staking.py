@@ -37,7 +37,7 @@ class Staking(QuietStrategy):
         self._lst = config.lst(params.staking_venue)
         self._lst_key = f"{self._venue}:LST:{self._lst}"
         self._rate_column = f"oracle_price_eth:{self._lst}"
-        self._rewards = Rewards(config)
+        self._rewards = Rewards(config, params)
         self.conditions = (self._rate_column, f"dex_price_eth:{self._lst}")
 
     def has_position(self, view: TickView) -> bool:
