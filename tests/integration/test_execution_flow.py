@@ -87,7 +87,8 @@ async def test_order_executes_and_expected_equals_actual(cluster: Cluster) -> No
     for wanted, answer in zip((supply, withdraw), reply.handshakes, strict=True):
         assert answer.actual_deltas == pytest.approx(wanted.expected_deltas, rel=1e-12)
     assert reply.ledger == pytest.approx(reply.portfolio.positions)
-    assert reply.ledger[USDT] == pytest.approx(605.0)
+    gas = sum(gas_fee(CONFIG, ROW, one.operation).amount for one in (supply, withdraw))
+    assert reply.ledger[USDT] == pytest.approx(605.0 - gas)
     assert reply.ledger[A_USDT] == pytest.approx((500.0 - 105.0) / 1.05)
     kinds = ("operation_executions", "execution_deltas", "reconciliations", "tight_loop_executions", "positions")
     assert {kind: len(spy.events(kind)) for kind in kinds} == dict.fromkeys(kinds, 2) == reply.counts
@@ -209,7 +210,7 @@ class Counterparts:
             )
             for one in request.orders
         )
-        return ExecuteReply(handshakes=answers, ledger=request.ledger)
+        return ExecuteReply(handshakes=answers, ledger=request.ledger, balances=request.ledger)
 
     async def positions(self, request: PositionsRequest, timeout_s: float) -> PositionsReply:
         assert timeout_s == 10.0
@@ -221,7 +222,7 @@ class Counterparts:
         self.attempts.append(request.retry_attempt)
         success = len(self.attempts) > self.failures
         words = () if success else ("balance x: expected 1.0, actual 2.0",)
-        return ReconcileReply(portfolio=request.portfolio, success=success, mismatches=words, counts={})
+        return ReconcileReply(portfolio=request.portfolio, success=success, mismatches=words, events={})
 
 
 class RecordingClock(SimulatedClock):

@@ -13,7 +13,7 @@ import pytest
 
 from basis.models.market import Feed, FeedKind
 from basis.models.messages import AdvanceRequest, CoverageRequest
-from basis.runtime.codec import unpack
+from basis.runtime.codec import unpack, unpack_settlements
 from basis.testkit.runs import REPO, custom_config, run_ref
 from basis.venues.data.catalogue import Catalogue
 from basis.venues.manager import VenueInterfaceManager
@@ -70,7 +70,7 @@ def short_one(config: RunConfig, venue: str, symbol: str, start: datetime, end: 
     while tick <= last:
         window = manager.advance(AdvanceRequest(run=run, ledger=ledger, first_tick=tick, ticks=512)).window
         ledger |= {key: float(unpack(column)[-1]) for key, column in window.balances.items()}
-        funding += window.settlements
+        funding += unpack_settlements(window.settlements)
         tick += window.ticks
     mark, close = f"perp:{venue}:{symbol}", f"perp_close:{venue}:{symbol}"
     prices = {

@@ -169,7 +169,7 @@ def test_one_trace_follows_one_run_through_all_services(tmp_path: Path) -> None:
     ours = [span for span in found["spans"] if span["trace"] == found["root"]]
     names = {span["name"] for span in ours}
     assert {"venues.advance", "monitors.assess", "monitors.commit", "orders", "venues.execute"} <= names
-    assert {"monitors.reconcile", "venues.positions", "run"} <= names
+    assert {"monitors.reconcile", "run"} <= names
     ids = {span["id"] for span in ours}
     orphans = [span for span in ours if span["parent"] is not None and span["parent"] not in ids]
     assert not orphans

@@ -134,7 +134,12 @@ class Spy:
 
     def logs(self, component: str) -> list[dict[str, Any]]:
         """Log lines of one component."""
-        return [orjson.loads(payload) for subject, payload in self.messages if subject == f"logs.{component}"]
+        return [
+            orjson.loads(line)
+            for subject, payload in self.messages
+            if subject == f"logs.{component}"
+            for line in payload.splitlines()
+        ]
 
 
 def settings_for(folder: Path, data: Path, url: str, **fields: Any) -> Settings:

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basis.models.errors import ComponentError
-from basis.models.events.execution_delta import Posting
 from basis.models.execution import ExecutionHandshake
 from basis.models.messages import Settlement
 from basis.models.order import Order
-from basis.monitors.core.postings import balanced, of_handshake, of_settlement
+from basis.monitors.core.postings import Leg, balanced, of_handshake, of_settlement
 from basis.testkit import strategies as bst
 from basis.testkit.runs import START
 
@@ -43,11 +42,11 @@ def confirmed(deltas: dict[str, float], **costs: dict[str, float]) -> ExecutionH
     )
 
 
-def rows(legs: tuple[Posting, ...]) -> list[tuple[str, str, Any]]:
+def rows(legs: tuple[Leg, ...]) -> list[tuple[str, str, Any]]:
     return [(leg.account, leg.token, pytest.approx(leg.amount)) for leg in legs]
 
 
-def sums(legs: tuple[Posting, ...]) -> dict[str, float]:
+def sums(legs: tuple[Leg, ...]) -> dict[str, float]:
     found: dict[str, float] = {}
     for leg in legs:
         found[leg.token] = found.get(leg.token, 0.0) + leg.amount
@@ -158,4 +157,4 @@ def test_arrival_balances_only_where_all_that_left_arrives(amount: float, lost: 
 
 def test_nan_does_not_balance() -> None:
     with pytest.raises(ComponentError, match="leave nan USDT"):
-        balanced([Posting.model_construct(account=USDT, token="USDT", amount=float("nan"))], "an order")
+        balanced([Leg(USDT, "USDT", float("nan"))], "an order")

@@ -63,7 +63,7 @@ def window(margin: np.ndarray[Any, Any] = MARGIN) -> Window:
         ticks=3,
         market={name: codec.pack(column, name) for name, column in market.items()},
         balances={name: codec.pack(column, name) for name, column in balances.items()},
-        settlements=FLOWS,
+        settlements=codec.pack_settlements(FLOWS),
     )
 
 
@@ -193,7 +193,11 @@ def test_order_is_applied_and_logged_as_double_entry_then_the_tick_once_more(tmp
     assert (settled.success, settled.mismatches) == (True, ())
     assert settled.portfolio.attribution == {"fees": -30.0, "slippage": -24.0}
     assert codec.unpack(committed.columns["total_pnl"]).tolist() == [-54.0]
-    (event,) = heard.lines["execution_deltas"]
+    (line,) = settled.events["execution_deltas"]  # execution publishes it, with its own
+    EVENT_MODELS["execution_deltas"].model_validate_json(line)
+    event = orjson.loads(line)
+    assert "execution_deltas" not in heard.lines
+    assert [line.component for line in settled.logs] == ["position_update_handler"]
     assert {leg["account"]: leg["amount"] for leg in event["postings"]} == {
         PERP: 1.0,
         BINANCE: -54.0,

@@ -147,9 +147,9 @@ def test_ledger_at_a_place_takes_what_changed_and_keeps_the_rest(values: list[fl
 def test_single_tick_is_the_tick_again_without_its_settlements() -> None:
     settlement = Settlement(tick=6, venue="binance", kind="funding", deltas={"binance:BaseToken:USDT": 1.0})
     market = {"x": codec.pack([1.0, 2.0, 3.0], "x")}
-    window = Window(first_tick=5, ticks=3, market=market, balances={}, settlements=(settlement,))
+    window = Window(first_tick=5, ticks=3, market=market, balances={}, settlements=codec.pack_settlements([settlement]))
     found = run_state.single_tick(window, 1)
-    assert (found.first_tick, found.ticks, found.settlements) == (6, 1, ())
+    assert (found.first_tick, found.ticks, found.settlements) == (6, 1, b"")
     assert codec.unpack(found.market["x"]).tolist() == [2.0]
 
 

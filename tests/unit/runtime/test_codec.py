@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -67,6 +68,23 @@ def test_message_of_another_model_raises_bus_003_and_names_the_field() -> None:
     settlement = Settlement(tick=1, venue="binance", kind="funding", deltas={})
     with pytest.raises(ComponentError, match="correlation_id"):
         codec.decode(codec.encode(settlement), RunRef)
+
+
+def test_settlements_travel_packed_and_come_back_as_they_were() -> None:
+    funding = Settlement(
+        tick=3, venue="okx", kind="funding", deltas={"okx:BaseToken:USDT": 1.5}, fees={}, details={"funding_rate": 1e-4}
+    )
+    assert codec.unpack_settlements(codec.pack_settlements([funding, funding])) == (funding, funding)
+    assert codec.pack_settlements([]) == b""
+    assert codec.unpack_settlements(b"") == ()
+
+
+@pytest.mark.parametrize("change", [{"deltas": {"okx:BaseToken:USDT": math.nan}}, {"kind": "gift"}, {"tick": -1}])
+def test_settlement_that_makes_no_sense_raises_bus_003(change: dict[str, Any]) -> None:
+    row = {"tick": 1, "venue": "okx", "kind": "funding", "deltas": {}, "fees": {}, "details": {}} | change
+    with pytest.raises(ComponentError, match=next(iter(change))) as caught:
+        codec.unpack_settlements(msgspec.msgpack.encode([row]))
+    assert caught.value.error_code == "BUS-003"
 
 
 @given(payload=st.binary(max_size=200))

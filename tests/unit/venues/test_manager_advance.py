@@ -10,7 +10,7 @@ from tests.support.market import write_market
 from tests.support.venues import order
 
 from basis.models.messages import AdvanceRequest, CoverageRequest, ExecuteRequest
-from basis.runtime.codec import unpack
+from basis.runtime.codec import unpack, unpack_settlements
 from basis.runtime.fills import perp_pnl
 from basis.testkit.runs import START, custom_config, run_ref
 from basis.venues.core.interface import is_own_entry
@@ -64,7 +64,7 @@ def advanced(
             balances.setdefault(key, []).extend(values)
         held |= {key: float(unpack(column)[-1]) for key, column in window.balances.items()}
         held = {key: value for key, value in held.items() if value or not is_own_entry(key)}
-        settlements += window.settlements
+        settlements += unpack_settlements(window.settlements)
         tick += window.ticks
     return market, balances, settlements
 
@@ -114,7 +114,7 @@ def test_an_order_executes_at_the_marks_of_its_tick_and_settles_from_there(manag
     before, after = (float(unpack(window(tick).market["perp:binance:BTCUSDT"])[0]) for tick in (10, 11))
     assert answer.execution_details["market_price"] == before
     moved = float(unpack(window(11).balances[USDT])[0]) - done.ledger[USDT]
-    paid = sum(event.deltas[USDT] for event in window(11).settlements)
+    paid = sum(event.deltas[USDT] for event in unpack_settlements(window(11).settlements))
     assert moved == pytest.approx(perp_pnl("BTCUSDT", -1.0, before, after) + paid)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BACKLOG_BYTES: Final = 16 * 1024**2
 """Appended and not yet hashed, at most: appending waits for the rest."""
 
-FLOOD_BYTES: Final = 1 * 1024**2
+FLOOD_BYTES = 2 * 1024**2
 """More than this at once means that the stream is full and waits for us: hashing beside the appending would slow it
 eightfold, so the run's hashes are left to its seal, which reads the files."""
 

@@ -44,6 +44,8 @@ STANDBY_S: Final = 0.2
 RETRY_S: Final = 1.0
 """Pause before a batch that the disk refused is tried again."""
 _IDLE_S: Final = 1.0
+_LINGER_S: Final = 0.01
+"""How long what arrives next is waited for before a batch is written, seconds."""
 _FAIL_TIMEOUT_S: Final = 0.5
 _STOP_GRACE_S: Final = 2.0
 
@@ -185,6 +187,10 @@ class Sink:
     async def _consume(self, store: Store) -> None:
         while not self._stopping.is_set():
             deliveries = await self._consumer.fetch(_IDLE_S)
+            if deliveries and not any(_is_last(delivery) for delivery in deliveries):
+                # a run comes in many small messages; writing them one by one costs more than they do
+                await asyncio.sleep(_LINGER_S)
+                deliveries += await self._consumer.fetch(0.0)
             if deliveries and await self._take(store, deliveries):
                 await self._consumer.acknowledge(deliveries[-1])
 
@@ -312,6 +318,11 @@ class Sink:
         subscription, self._health = self._health, None
         if subscription is not None and not self._bus.client.is_closed:
             await subscription.unsubscribe()
+
+
+def _is_last(delivery: Delivery) -> bool:
+    """True for the end of a run: somebody waits for its seal."""
+    return delivery.message.subject.endswith(".run.end")
 
 
 async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -18,6 +18,7 @@ from basis.models.messages import (
     Balances,
     ExecuteReply,
     ExecuteRequest,
+    LogLine,
     OrdersReply,
     OrdersRequest,
     PortfolioState,
@@ -30,6 +31,7 @@ from basis.models.messages import (
 from basis.runtime import bus as subjects
 from basis.runtime import domain_events
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import iso, tick_time
 
 if TYPE_CHECKING:
@@ -85,7 +87,19 @@ class _State(NamedTuple):
 
     ledger: Balances
     portfolio: PortfolioState
-    counts: dict[str, int]
+
+
+class _Record:
+    """What the orders of a tick leave behind: events of all services and log lines, published together at the end."""
+
+    def __init__(self, events: DomainEventLogger) -> None:
+        self.events = events
+        self.logs: list[LogLine] = []
+
+    def absorb(self, reply: ReconcileReply) -> None:
+        """Take over what the monitors wrote."""
+        self.events.absorb(reply.events)
+        self.logs += reply.logs
 
 
 class ExecutionManager:
@@ -120,26 +134,38 @@ class ExecutionManager:
             len(request.orders),
             config.max_retry_attempts,
         )
-        state = _State(request.ledger, request.portfolio, {})
+        state = _State(request.ledger, request.portfolio)
         handshakes: list[ExecutionHandshake] = []
         fatal: tuple[str, str] | None = None
-        for transaction in batches.transactions(request.orders):
-            done, state = await self._pass(run, transaction, state, batch, config)
-            handshakes += done.handshakes
-            if done.failure is not None:
-                fatal = ("EXEC-004", done.failure)
-            if fatal is not None or not batches.is_confirmed(done.handshakes):
-                break
+        record = _Record(DomainEventLogger(run.correlation_id, run.pid, self._clock.now()))
+        try:
+            for transaction in batches.transactions(request.orders):
+                done, state = await self._pass(run, transaction, state, batch, config, record)
+                handshakes += done.handshakes
+                if done.failure is not None:
+                    fatal = ("EXEC-004", done.failure)
+                if fatal is not None or not batches.is_confirmed(done.handshakes):
+                    break
+            counts = await domain_events.publish(self._bus, record.events)
+        finally:
+            # events of a batch that ends in an error are dropped with its state; what was tried stays in the logs
+            await publish_lines(self._bus, run.correlation_id, record.logs)
         return OrdersReply(
             handshakes=tuple(handshakes),
             ledger=state.ledger,
             portfolio=state.portfolio,
-            counts=state.counts,
+            counts=counts,
             fatal=fatal,
         )
 
     async def _pass(
-        self, run: RunRef, transaction: Transaction, state: _State, batch: Batch, config: ExecutionManagerConfig
+        self,
+        run: RunRef,
+        transaction: Transaction,
+        state: _State,
+        batch: Batch,
+        config: ExecutionManagerConfig,
+        record: _Record,
     ) -> tuple[Pass, _State]:
         begin = self._clock.monotonic()
         reply = await self._counterparts.execute(
@@ -152,7 +178,7 @@ class ExecutionManager:
             await self._bus.publish(
                 subjects.handshakes(run.correlation_id), orjson.dumps(handshake.model_dump(mode="json"))
             )
-        attempts, failure, state = await self._reconcile(run, transaction, reply, state, batch, config)
+        attempts, failure, state = await self._reconcile(run, transaction, reply, state, batch, config, record)
         done = Pass(
             transaction,
             reply.handshakes,
@@ -162,7 +188,10 @@ class ExecutionManager:
             execution_ms=round(1000 * (executed - begin), 3),
             reconciliation_ms=round(1000 * (self._clock.monotonic() - executed), 3),
         )
-        return done, state._replace(counts=_add(state.counts, await self._publish(run, done, batch)))
+        emit_executions(done, batch, record.events)
+        emit_tight_loop(done, batch, record.events)
+        record.logs += self._log_lines(run, done, batch)
+        return done, state
 
     async def _reconcile(
         self,
@@ -172,17 +201,13 @@ class ExecutionManager:
         state: _State,
         batch: Batch,
         config: ExecutionManagerConfig,
+        record: _Record,
     ) -> tuple[int, str | None, _State]:
         """Compare until all agrees; returns comparisons made, why the run must stop, and the state."""
         if batches.is_unknown(executed.handshakes):
             # a simulated venue always knows; a live one resolves pending outcomes before it answers
             return 0, f"{transaction.orders[0].operation_id}: outcome unknown", state
-        balances = (
-            await self._counterparts.positions(
-                PositionsRequest(run=run, ledger=executed.ledger), config.reconciliation_timeout_s
-            )
-        ).balances
-        portfolio, counts = state.portfolio, state.counts
+        balances, portfolio = executed.balances, state.portfolio
         for attempt in range(config.max_retry_attempts + 1):
             reply = await self._counterparts.reconcile(
                 ReconcileRequest(
@@ -197,9 +222,10 @@ class ExecutionManager:
                 ),
                 config.reconciliation_timeout_s,
             )
-            portfolio, counts = reply.portfolio, _add(counts, reply.counts)
+            portfolio = reply.portfolio
+            record.absorb(reply)
             if reply.success:
-                return attempt + 1, None, _State(executed.ledger, portfolio, counts)
+                return attempt + 1, None, _State(executed.ledger, portfolio)
             if attempt < config.max_retry_attempts:
                 await self._clock.sleep(config.retry_backoff_s[min(attempt, len(config.retry_backoff_s) - 1)])
                 balances = (
@@ -208,30 +234,20 @@ class ExecutionManager:
                     )
                 ).balances
         failure = f"EXEC-003 reconciliation still fails after {attempt + 1} comparisons: {'; '.join(reply.mismatches)}"
-        return attempt + 1, failure, _State(executed.ledger, portfolio, counts)
+        return attempt + 1, failure, _State(executed.ledger, portfolio)
 
-    async def _publish(self, run: RunRef, done: Pass, batch: Batch) -> dict[str, int]:
-        logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
-        emit_executions(done, batch, logger)
-        emit_tight_loop(done, batch, logger)
-        await self._log_pass(run, done, batch)
-        return await domain_events.publish(self._bus, logger)
-
-    async def _log_pass(self, run: RunRef, done: Pass, batch: Batch) -> None:
-        now = tick_time(run, batch.tick)
+    def _log_lines(self, run: RunRef, done: Pass, batch: Batch) -> list[LogLine]:
+        now, cid = tick_time(run, batch.tick), run.correlation_id
+        lines: list[LogLine] = []
         for order, handshake in zip(done.transaction.orders, done.handshakes, strict=True):
             what = f"{order.operation} {order.amount!r} {order.source_token or order.pair} at {order.venue}"
             if handshake.error_code is None:
-                await self._log.info(
-                    run.correlation_id, now, f"{what}: {handshake.status}", operation_id=order.operation_id
+                lines.append(
+                    self._log.line("INFO", cid, now, f"{what}: {handshake.status}", operation_id=order.operation_id)
                 )
                 continue
             refused = ComponentError(handshake.error_code, f"{what}: {handshake.error_message}", _COMPONENT)
-            await self._log.error(run.correlation_id, now, refused, "", operation_id=order.operation_id)
+            lines.append(self._log.error_line(cid, now, refused, "", operation_id=order.operation_id))
         if done.failure is not None:
-            stop = ComponentError("EXEC-004", done.failure, _COMPONENT)
-            await self._log.error(run.correlation_id, now, stop, "")
-
-
-def _add(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
-    return counts | {key: counts.get(key, 0) + value for key, value in more.items()}
+            lines.append(self._log.error_line(cid, now, ComponentError("EXEC-004", done.failure, _COMPONENT), ""))
+        return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from basis.models.config import RunConfig
@@ -37,15 +37,18 @@ if TYPE_CHECKING:
 SERVICE = "monitors"
 _COMPONENTS = ("position_monitor", "exposure_monitor", "risk_monitor", "pnl_monitor", "position_update_handler")
 _PLANS_KEPT = 8
+_ASSESSMENTS_KEPT = 2
+"""The engine commits a window while it has the next one assessed."""
 
 
 class MonitorService:
-    """Answers assess, commit and reconcile. Keeps compiled plans, never state: any replica can answer any request."""
+    """Answers assess, commit and reconcile. Keeps caches, never state: any replica can answer any request."""
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
         self._plans: OrderedDict[str, MonitorPlan] = OrderedDict()
+        self._recent: deque[tuple[AssessRequest, Assessment]] = deque(maxlen=_ASSESSMENTS_KEPT)
         self._logs = {component: StructuredLogger(bus, component, clock) for component in _COMPONENTS}
 
     async def assess(self, request: AssessRequest) -> AssessReply:
@@ -78,16 +81,16 @@ class MonitorService:
         )
 
     async def reconcile(self, request: ReconcileRequest) -> ReconcileReply:
-        """Apply handshakes once, compare, publish."""
+        """Apply handshakes once, compare, and hand the events to execution, which publishes those of a tick together."""
         run, plan = request.run, self._plan(request.run)
         done = handler.update(
             plan, request.portfolio, request.orders, request.handshakes, request.balances, run.initial_capital
         )
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         self._emit_update(request, done, plan, logger)
-        counts = await domain_events.publish(self._bus, logger)
         words = tuple(difference.words() for difference in done.differences)
-        await self._logs["position_update_handler"].info(
+        line = self._logs["position_update_handler"].line(
+            "INFO",
             run.correlation_id,
             tick_time(run, request.tick),
             f"applied {len(done.newly_applied)} of {len(request.orders)} operations, {len(words)} mismatches",
@@ -95,7 +98,9 @@ class MonitorService:
             mismatches=words,
             retry_attempt=request.retry_attempt,
         )
-        return ReconcileReply(portfolio=done.portfolio, success=not words, mismatches=words, counts=counts)
+        return ReconcileReply(
+            portfolio=done.portfolio, success=not words, mismatches=words, events=logger.take(), logs=(line,)
+        )
 
     async def log_failure(self, run: RunRef, tick: int, error: ComponentError, stack_trace: str) -> None:
         """Put a failed request into the log of the component that failed."""
@@ -103,6 +108,17 @@ class MonitorService:
         await self._logs[component].error(run.correlation_id, tick_time(run, tick), error, stack_trace)
 
     def _assess(self, request: AssessRequest | CommitRequest) -> Assessment:
+        """Assess a window; a commit mostly asks for what was assessed a moment ago, which is kept."""
+        if isinstance(request, CommitRequest):
+            for asked, done in self._recent:
+                if _is_same(asked, request):
+                    return done
+            return self._assess_anew(request)
+        done = self._assess_anew(request)
+        self._recent.append((request, done))
+        return done
+
+    def _assess_anew(self, request: AssessRequest | CommitRequest) -> Assessment:
         window = request.window
         # after its orders the tight loop has compared already; a mismatch that it gave up on is its to report
         again = isinstance(request, CommitRequest) and request.trigger_source == "after_execution"
@@ -112,7 +128,7 @@ class MonitorService:
             codec.unpack_all(window.market),
             window.first_tick,
             window.ticks,
-            window.settlements,
+            codec.unpack_settlements(window.settlements),
             None if again else VenueBalances(request.ledger, codec.unpack_all(window.balances)),
             request.run.initial_capital,
         )
@@ -122,7 +138,7 @@ class MonitorService:
         run: RunRef, done: Assessment, ticks: int, stamps: Sequence[str], logger: DomainEventLogger
     ) -> None:
         for settlement, number, fields in done.settlement_events(ticks):
-            logger.log_execution_delta(
+            logger.log_settlement(
                 order_key(settlement.tick, Phase.SETTLEMENT, number),
                 stamps[settlement.tick - done.window.first_tick],
                 source_operation_id=settlement_id(run, settlement.tick, number),
@@ -171,7 +187,7 @@ class MonitorService:
                     }
                     for key, delta in handshake.actual_deltas.items()
                 ],
-                postings=[leg.model_dump() for leg in legs],
+                postings=[leg._asdict() for leg in legs],
             )
         if done.newly_applied:
             logger.log_position_snapshot(
@@ -209,6 +225,17 @@ class MonitorService:
             for component in _COMPONENTS
         )
         await asyncio.gather(*lines)
+
+
+def _is_same(asked: AssessRequest, request: CommitRequest) -> bool:
+    """True where a commit is about exactly what was assessed: a cache, never state."""
+    return (
+        request.trigger_source == "tick"
+        and asked.run.correlation_id == request.run.correlation_id
+        and asked.window == request.window
+        and asked.portfolio == request.portfolio
+        and asked.ledger == request.ledger
+    )
 
 
 def warm() -> None:

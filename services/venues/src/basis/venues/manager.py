@@ -105,6 +105,7 @@ class VenueInterfaceManager:
         self._factory = factory or VenueInterfaceFactory()
         self._setups: _Recent[_Setup] = _Recent()
         self._markets: _Recent[Market] = _Recent()
+        self._rows: _Recent[Mapping[str, float]] = _Recent()
 
     def coverage(self, request: CoverageRequest) -> CoverageReply:
         """Check that the data can feed every tick of a run.
@@ -151,7 +152,7 @@ class VenueInterfaceManager:
             ticks=wanted,
             market={name: codec.pack(values[1:], name) for name, values in columns.items()},
             balances={key: codec.pack(values, key) for key, values in settled.balances.items()},
-            settlements=settled.settlements,
+            settlements=codec.pack_settlements(settled.settlements),
         )
         return AdvanceReply(window=window)
 
@@ -159,15 +160,27 @@ class VenueInterfaceManager:
         """One order or atomic group at its tick."""
         run = request.run
         setup = self._setup(run)
-        row = {name: float(values[0]) for name, values in self._columns(run, request.tick, 1).items()}
+        row = self._row(run, request.tick)
         at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
         done = execution.execute(request.orders, request.ledger, at, setup.venues, tick_time(run, request.tick))
-        return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger)
+        balances = self._held(setup.config, done.ledger)
+        return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger, balances=balances)
 
     def positions(self, request: PositionsRequest) -> PositionsReply:
         """Balances of the keys that the mode holds, as the venues have them."""
         config = self._config(request.run)
-        return PositionsReply(balances={key: request.ledger.get(key, 0.0) for key in config.position_subscriptions})
+        return PositionsReply(balances=self._held(config, request.ledger))
+
+    @staticmethod
+    def _held(config: RunConfig, ledger: Mapping[str, float]) -> dict[str, float]:
+        return {key: ledger.get(key, 0.0) for key in config.position_subscriptions}
+
+    def _row(self, run: RunRef, tick: int) -> Mapping[str, float]:
+        """Market columns at one tick; the orders of a tick ask for the same row one after the other."""
+        key = f"{run.config_sha256}{run.data_sha256}{run.start.isoformat()}{run.time_step_s}/{tick}"
+        return self._rows.get(
+            key, lambda: {name: float(values[0]) for name, values in self._columns(run, tick, 1).items()}
+        )
 
     def _open(self, config: RunConfig) -> Market:
         """The market of a configuration; the one place where a run's series are opened."""

@@ -138,8 +138,9 @@ class Window(FrozenModel):
     balances: Columns
     """Ledger entries that change within the window -> value after each tick's settlements: mark-to-market (each tick
     moves quantity x change of mark from a perp into its margin balance), then funding, arrivals, rewards, liquidation."""
-    settlements: tuple[Settlement, ...] = ()
-    """What venues did on their own, by tick."""
+    settlements: bytes = b""
+    """What venues did on their own, by tick: a msgpack list of :class:`Settlement`, empty where there is none. Only who
+    reads them unpacks them (``codec.unpack_settlements``): hundreds of fundings a window pass through the engine unread."""
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
@@ -296,6 +297,8 @@ class ExecuteReply(FrozenModel):
     """One for each order, in sequence."""
     ledger: Balances
     """Venue-side balances after; as before unless confirmed."""
+    balances: Balances
+    """Instrument key -> balance as the venue has it after: what the first comparison is made with."""
 
 
 class PositionsRequest(FrozenModel):
@@ -335,8 +338,19 @@ class ReconcileRequest(FrozenModel):
     """Re-queries so far."""
 
 
+class LogLine(FrozenModel):
+    """A line of a component log that is still to be published."""
+
+    component: str
+    """Whose log."""
+    digest: str
+    """Hash of what is in it, wall clock left out: a repeated request logs once."""
+    line: bytes
+    """JSON, with its newline."""
+
+
 class ReconcileReply(FrozenModel):
-    """Monitors to execution, once JetStream has the events."""
+    """Monitors to execution."""
 
     portfolio: PortfolioState
     """State after."""
@@ -344,8 +358,10 @@ class ReconcileReply(FrozenModel):
     """True where every key agrees within tolerance."""
     mismatches: tuple[str, ...]
     """Each difference in words."""
-    counts: dict[str, int]
-    """Event type -> events published."""
+    events: dict[str, tuple[bytes, ...]]
+    """Event type -> lines of JSON. Execution publishes them with its own, all of a tick at once (ADR 0016)."""
+    logs: tuple[LogLine, ...] = ()
+    """Lines of component logs, published likewise."""
 
 
 RunStatusName = Literal["queued", "running", "completed", "failed", "cancelled"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from basis.models.errors import ComponentError
+from basis.models.messages import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,6 +70,41 @@ def pack(values: Iterable[float] | FloatArray, name: str) -> bytes:
         place = int(np.argmin(finite))
         raise ComponentError("DATA-002", f"column {name!r}: {array[place]} at place {place}", "codec")
     return array.tobytes()
+
+
+def pack_settlements(settlements: Iterable[Settlement]) -> bytes:
+    """Settlements as one value of a message; empty where there are none."""
+    found = [
+        {
+            "tick": event.tick,
+            "venue": event.venue,
+            "kind": event.kind,
+            "deltas": event.deltas,
+            "fees": event.fees,
+            "details": event.details,
+        }
+        for event in settlements
+    ]
+    return _encoder.encode(found) if found else b""
+
+
+def unpack_settlements(packed: bytes) -> tuple[Settlement, ...]:
+    """Settlements of a window, validated.
+
+    Raises:
+        ComponentError: BUS-003, not a list of settlements, or NaN or infinity in one; names the field.
+    """
+    if not packed:
+        return ()
+    try:
+        return _settlements().validate_python(_decoder.decode(packed))
+    except (msgspec.DecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise ComponentError("BUS-003", f"settlements: {error}", "bus") from error
+
+
+@lru_cache(maxsize=1)
+def _settlements() -> TypeAdapter[tuple[Settlement, ...]]:
+    return TypeAdapter(tuple[Settlement, ...])
 
 
 def unpack(column: bytes) -> FloatArray:

@@ -64,14 +64,17 @@ class DomainEventLogger:
         self._head = orjson.dumps(head)[:-1] + b","
         self._correlation_id = correlation_id
         self._lines: dict[str, list[bytes]] = {}
+        self._absorbed: set[str] = set()
 
-    def _add(self, event_type: str, order: int, timestamp: str, fields: dict[str, Any]) -> None:
+    def _add(
+        self, event_type: str, order: int, timestamp: str, fields: dict[str, Any], *, sampled: bool = False
+    ) -> None:
         body = orjson.dumps({"order": order, "timestamp": timestamp, **fields})
         lines = self._lines.get(event_type)
         if lines is None:
             lines = self._lines[event_type] = []
         line = self._head + body[1:]
-        if event_type not in EVERY_TICK or not lines:
+        if not lines or not (sampled or event_type in EVERY_TICK):
             _validate(event_type, line)
         lines.append(line)
 
@@ -257,6 +260,10 @@ class DomainEventLogger:
         """Applied deltas; fields of :class:`basis.models.events.ExecutionDeltaEvent`."""
         self._add("execution_deltas", order, timestamp, fields)
 
+    def log_settlement(self, order: int, timestamp: str, **fields: Any) -> None:
+        """Deltas of a settlement, fields as of :meth:`log_execution_delta`: hundreds a window, so validated by sample."""
+        self._add("execution_deltas", order, timestamp, fields, sampled=True)
+
     def log_reconciliation(self, order: int, timestamp: str, **fields: Any) -> None:
         """Reconciliation; fields of :class:`basis.models.events.ReconciliationEvent`."""
         self._add("reconciliations", order, timestamp, fields)
@@ -269,13 +276,27 @@ class DomainEventLogger:
         """Event-logger; fields of :class:`basis.models.events.EventLoggingOperationEvent`."""
         self._add("event_logger_operations", order, timestamp, fields)
 
+    def take(self) -> dict[str, tuple[bytes, ...]]:
+        """All lines so far, by event type, for another logger to publish (:meth:`absorb`); empties this one."""
+        lines, self._lines = self._lines, {}
+        return {event_type: tuple(found) for event_type, found in lines.items()}
+
+    def absorb(self, lines: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over lines of another logger; :meth:`drain` sorts each type by order key."""
+        for event_type, found in lines.items():
+            self._lines.setdefault(event_type, []).extend(found)
+            self._absorbed.add(event_type)
+
     def drain(self) -> list[EventBatch]:
         """All lines so far, by event type, split into messages of about ``bus.EVENT_MESSAGE_BYTES``; empties the logger.
 
         The split depends on the lines alone, so a repeat gives the same messages under the same ids.
         """
+        for event_type in self._absorbed:
+            self._lines[event_type].sort(key=_order_of)
         batches = [batch for event_type, lines in self._lines.items() for batch in _split(event_type, lines)]
         self._lines = {}
+        self._absorbed = set()
         return batches
 
     def stream_messages(self, batches: Iterable[EventBatch]) -> list[bus.StreamMessage]:

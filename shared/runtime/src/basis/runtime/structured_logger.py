@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from basis.models.messages import LogLine
 from basis.runtime import bus as bus_module
 from basis.runtime.timeline import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from basis.models.errors import ComponentError
@@ -69,13 +71,11 @@ class StructuredLogger:
         self, correlation_id: str, engine_time: datetime, error: ComponentError, stack_trace: str, **fields: Any
     ) -> None:
         """What went wrong: level ERROR, or CRITICAL where the error's severity is."""
-        level = "CRITICAL" if error.severity == "CRITICAL" else "ERROR"
-        details = {"error_code": error.error_code, "stack_trace": stack_trace, **fields}
-        await self._write(level, correlation_id, engine_time, str(error), details)
+        line = self.error_line(correlation_id, engine_time, error, stack_trace, **fields)
+        await publish_lines(self._bus, correlation_id, (line,))
 
-    async def _write(
-        self, level: str, correlation_id: str, engine_time: datetime, message: str, fields: dict[str, Any]
-    ) -> None:
+    def line(self, level: str, correlation_id: str, engine_time: datetime, message: str, **fields: Any) -> LogLine:
+        """A line that is published later, with others (:func:`publish_lines`)."""
         stable = {
             "timestamp": iso(engine_time),
             "level": level,
@@ -86,8 +86,42 @@ class StructuredLogger:
         }
         # the id leaves the wall clock out: a repeated request logs once
         digest = hashlib.blake2b(orjson.dumps(stable, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-        line = orjson.dumps({"real_utc_time": iso(self._clock.now()), **stable}) + b"\n"
+        text = orjson.dumps({"real_utc_time": iso(self._clock.now()), **stable}) + b"\n"
         _stderr.log(logging.getLevelNamesMapping()[level], "%s %s: %s", correlation_id[:8], self._component, message)
-        subject = bus_module.logs(correlation_id, self._component)
-        header = {bus_module.HEADER_MSG_ID: f"{correlation_id}.log.{self._component}.{digest}"}
-        await self._bus.publish_stream([bus_module.StreamMessage(subject, line, header)])
+        return LogLine(component=self._component, digest=digest, line=text)
+
+    def error_line(
+        self, correlation_id: str, engine_time: datetime, error: ComponentError, stack_trace: str, **fields: Any
+    ) -> LogLine:
+        """As :meth:`error`, published later."""
+        level = "CRITICAL" if error.severity == "CRITICAL" else "ERROR"
+        details = {"error_code": error.error_code, "stack_trace": stack_trace, **fields}
+        return self.line(level, correlation_id, engine_time, str(error), **details)
+
+    async def _write(
+        self, level: str, correlation_id: str, engine_time: datetime, message: str, fields: dict[str, Any]
+    ) -> None:
+        await publish_lines(
+            self._bus, correlation_id, (self.line(level, correlation_id, engine_time, message, **fields),)
+        )
+
+
+async def publish_lines(bus: Bus, correlation_id: str, lines: Iterable[LogLine]) -> None:
+    """Publish log lines of a run, one message a component; returns once JetStream has them."""
+    by_component: dict[str, list[LogLine]] = {}
+    for line in lines:
+        by_component.setdefault(line.component, []).append(line)
+    await bus.publish_stream(
+        bus_module.StreamMessage(
+            bus_module.logs(correlation_id, component),
+            b"".join(line.line for line in found),
+            {bus_module.HEADER_MSG_ID: f"{correlation_id}.log.{component}.{_digest(found)}"},
+        )
+        for component, found in by_component.items()
+    )
+
+
+def _digest(lines: Sequence[LogLine]) -> str:
+    if len(lines) == 1:
+        return lines[0].digest
+    return hashlib.blake2b("".join(line.digest for line in lines).encode(), digest_size=16).hexdigest()

@@ -20,10 +20,10 @@ from basis.monitors.core.risk_monitor import Risk, RiskMonitor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from basis.models.events.execution_delta import Posting
     from basis.models.messages import Settlement
     from basis.monitors.core.columns import Floats
     from basis.monitors.core.plan import MonitorPlan
+    from basis.monitors.core.postings import Leg
     from basis.runtime.domain_events import DomainEventLogger
 
 _PHASES = {
@@ -50,7 +50,7 @@ class Assessment:
     exposure: Exposure
     risk: Risk
     pnl: PnL
-    postings: tuple[tuple[Posting, ...], ...]
+    postings: tuple[tuple[Leg, ...], ...]
     """Of each settlement."""
 
     def columns(self) -> dict[str, Floats]:
@@ -92,7 +92,7 @@ class Assessment:
             if place < ticks and settlement.deltas:
                 yield settlement, number, self._settlement_fields(settlement, legs, place)
 
-    def _settlement_fields(self, settlement: Settlement, legs: Sequence[Posting], place: int) -> dict[str, Any]:
+    def _settlement_fields(self, settlement: Settlement, legs: Sequence[Leg], place: int) -> dict[str, Any]:
         return {
             "operation_type": settlement.kind,
             "deltas": [
@@ -105,7 +105,7 @@ class Assessment:
                 }
                 for key, delta in settlement.deltas.items()
             ],
-            "postings": [leg.model_dump() for leg in legs],
+            "postings": [leg._asdict() for leg in legs],
             "metadata": settlement.details,
         }
 

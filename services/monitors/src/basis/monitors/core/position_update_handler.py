@@ -13,11 +13,11 @@ from basis.runtime.valuation import valuation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.models.events.execution_delta import Posting
     from basis.models.execution import ExecutionHandshake
     from basis.models.messages import PortfolioState
     from basis.models.order import Order
     from basis.monitors.core.plan import MonitorPlan
+    from basis.monitors.core.postings import Leg
 
 _COMPONENT = "position_update_handler"
 RELATIVE_TOLERANCE = 1e-9
@@ -58,7 +58,7 @@ class Update(NamedTuple):
     """What does not agree."""
     applied_deltas: dict[str, float]
     """Instrument key -> sum of the deltas of all confirmed handshakes."""
-    postings: tuple[tuple[Posting, ...], ...] = ()
+    postings: tuple[tuple[Leg, ...], ...] = ()
     """Double entry of each handshake that was applied now."""
 
 

@@ -8,10 +8,9 @@ settles the difference between its price and the mark with the market as well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.events.execution_delta import Posting
 from basis.models.instruments import INSTRUMENTS
 from basis.models.operations import SettlementKind
 from basis.runtime.valuation import valuation
@@ -36,19 +35,27 @@ _SETTLEMENT_ACCOUNTS = {
 }
 
 
+class Leg(NamedTuple):
+    """One leg of a double entry; logged as ``basis.models.events.execution_delta.Posting``, which says what is what."""
+
+    account: str
+    token: str
+    amount: float
+
+
 def token_of(key: str) -> str:
     """Unit of an account: the symbol at its venue; scaled quantity for ``aUSDT`` and ``debtWETH``, a perp its symbol."""
     return INSTRUMENTS[key].symbol
 
 
-def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Posting, ...]:
+def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Leg, ...]:
     """Postings of a confirmed order.
 
     Raises:
         ComponentError: PNL-003, the legs of a token do not sum to zero: the order gives without taking or takes without
             giving; names the operation and the token.
     """
-    legs = [Posting(account=key, token=token_of(key), amount=delta) for key, delta in handshake.actual_deltas.items()]
+    legs = [Leg(key, token_of(key), delta) for key, delta in handshake.actual_deltas.items()]
     names = {
         "fees": f"fees:{order.venue}",
         "gas": "gas:ethereum",
@@ -56,7 +63,7 @@ def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Posting, 
         "external": "client",
     }
     for kind, costs in handshake.costs.items():
-        legs += [Posting(account=names[kind], token=token_of(key), amount=cost) for key, cost in costs.items() if cost]
+        legs += [Leg(names[kind], token_of(key), cost) for key, cost in costs.items() if cost]
     what = f"{order.operation} {order.operation_id}"
     rests = _rests(legs)
     signs = {token_of(key): valuation(key).sign for key in handshake.actual_deltas}
@@ -64,29 +71,31 @@ def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Posting, 
     if any(value > 0.0 for value in values) != any(value < 0.0 for value in values):
         token, rest = next((token, rest) for token, rest in rests.items() if signs.get(token, 1.0) != 0.0)
         raise ComponentError("PNL-003", f"{what} moves {rest!r} {token} against nothing", _COMPONENT)
-    legs += [Posting(account=f"market:{order.venue}", token=token, amount=-rest) for token, rest in rests.items()]
+    legs += [Leg(f"market:{order.venue}", token, -rest) for token, rest in rests.items()]
     return balanced(legs, what)
 
 
-def of_settlement(settlement: Settlement) -> tuple[Posting, ...]:
+def of_settlement(settlement: Settlement) -> tuple[Leg, ...]:
     """Postings of what a venue did on its own.
 
     Raises:
         ComponentError: PNL-003, the legs of a token do not sum to zero (an arrival that is not what had left).
     """
     venue = settlement.venue
-    legs = [Posting(account=key, token=token_of(key), amount=delta) for key, delta in settlement.deltas.items()]
-    legs += [
-        Posting(account=f"fees:{venue}", token=token_of(key), amount=fee) for key, fee in settlement.fees.items() if fee
-    ]
     account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
+    if account is not None and len(settlement.deltas) == 1 and not settlement.fees:
+        ((key, delta),) = settlement.deltas.items()
+        token = token_of(key)
+        return (Leg(key, token, delta), Leg(account.format(venue=venue), token, -delta))  # balanced by construction
+    legs = [Leg(key, token_of(key), delta) for key, delta in settlement.deltas.items()]
+    legs += [Leg(f"fees:{venue}", token_of(key), fee) for key, fee in settlement.fees.items() if fee]
     if account is not None:
         name = account.format(venue=venue)
-        legs += [Posting(account=name, token=token, amount=-rest) for token, rest in _rests(legs).items()]
+        legs += [Leg(name, token, -rest) for token, rest in _rests(legs).items()]
     return balanced(legs, f"{settlement.kind} at {venue}, tick {settlement.tick},")
 
 
-def balanced(legs: Sequence[Posting], what: str) -> tuple[Posting, ...]:
+def balanced(legs: Sequence[Leg], what: str) -> tuple[Leg, ...]:
     """The legs, once they are seen to sum to zero for each token.
 
     Raises:
@@ -97,7 +106,7 @@ def balanced(legs: Sequence[Posting], what: str) -> tuple[Posting, ...]:
     return tuple(legs)
 
 
-def _rests(legs: Iterable[Posting]) -> Mapping[str, float]:
+def _rests(legs: Iterable[Leg]) -> Mapping[str, float]:
     """Token -> sum of the legs, where it is not zero within rounding."""
     sums: dict[str, float] = {}
     sizes: dict[str, float] = {}
