@@ -1,6 +1,6 @@
 """``make bench``: ticks a second, cold command time, sink throughput, memory; medians, on the synthetic sample.
 
-Usage: ``python bench/run.py [loop] [cold] [hop] [sink] [memory] [--repeat 3] [--json]``. Nothing named: all of them.
+Usage: ``python bench/run.py [loop] [cold] [modes] [orders] [hop] [sink] [memory] [--repeat 3] [--json]``. Nothing named: all.
 Run it on a machine that does nothing else; figures and method of the last run are in docs/performance.md.
 """
 
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,10 @@ YEAR = ("--start", "2022-01-01", "--end", "2022-12-31T23:00:00")
 """8,760 hourly ticks."""
 
 
-def backtest(*arguments: str, logs: str) -> tuple[dict[str, Any], float, dict[str, int]]:
+def backtest(*arguments: str, logs: str, mode: str = MODE) -> tuple[dict[str, Any], float, dict[str, int]]:
     """One cold command: its JSON, its wall-clock seconds, and the peak RSS in MiB of each process it had."""
     begin = time.perf_counter()
-    command = [BASIS, "backtest", MODE, "--data", str(DATA), "--logs", logs, "--json", *arguments]
+    command = [BASIS, "backtest", mode, "--data", str(DATA), "--logs", logs, "--json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     peaks: dict[str, int] = {}
     if "--processes" in arguments:
@@ -86,6 +88,63 @@ def cold(repeat: int) -> dict[str, Any]:
         "embedded, median": round(statistics.median(walls), 2),
         "embedded, best": round(min(walls), 2),
         "processes, median": round(statistics.median(processes), 2),
+    }
+
+
+def modes(repeat: int) -> dict[str, Any]:
+    """A year of each mode: seconds of the whole command embedded, and ticks a second with separate processes."""
+    listed = subprocess.run([BASIS, "modes", "list", "--json"], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = {}
+    total = 0.0
+    for row in json.loads(listed.stdout):
+        mode = row["mode"]
+        with tempfile.TemporaryDirectory() as logs:
+            runs = [backtest(*YEAR, logs=logs, mode=mode) for _ in range(repeat)]
+            apart = [backtest(*YEAR, "--processes", logs=logs, mode=mode)[0] for _ in range(repeat)]
+        wall = statistics.median(seconds for _, seconds, _ in runs)
+        total += wall
+        orders = runs[0][0]["events"].get("orders", 0)
+        found[mode] = {
+            "ticks": runs[0][0]["ticks"],
+            "orders": orders,
+            "embedded_wall_s": round(wall, 2),
+            "embedded_ticks_per_s": round(statistics.median(run["loop_ticks_per_s"] for run, _, _ in runs)),
+            "processes_ticks_per_s": round(statistics.median(run["loop_ticks_per_s"] for run in apart)),
+        }
+    found["all of them, embedded, s"] = round(total, 1)
+    return found
+
+
+def orders(repeat: int) -> dict[str, Any]:
+    """Milliseconds of a tick that rebalances, the first and the last hundred of 10,000 in one run."""
+    del repeat
+    mode, ticks = "ml_btc_directional_usdt_margin", 10_001
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "signals.csv"
+        begin = datetime(2022, 1, 1, tzinfo=UTC)
+        rows = [
+            f"{(begin + timedelta(hours=n)).isoformat()},{'long' if n % 2 else 'short'},0.9,0.5" for n in range(ticks)
+        ]
+        file.write_text("\n".join(["timestamp,signal,confidence,sd", *rows]) + "\n")
+        changes = {
+            "time_step_s": 3600,
+            "strategy.signals.provider": "file",
+            "strategy.signals.location": str(file),
+            "data.feeds.perp:binance:BTCUSDT": "{series: binance/btcusdt_perp_1h, period_s: 3600}",
+            "data.feeds.spot:binance:BTCUSDT": "{series: binance/btcusdt_spot_1h, period_s: 3600}",
+        }
+        arguments = [part for path, value in changes.items() for part in ("--set", f"{path}={value}")]
+        end = (begin + timedelta(hours=ticks - 1)).isoformat()
+        run, _, _ = backtest("--start", begin.isoformat(), "--end", end, *arguments, logs=folder, mode=mode)
+        lines = (Path(run["log_directory"]) / "events" / "tight_loop_executions.jsonl").read_text().splitlines()
+    times = [datetime.fromisoformat(json.loads(line)["real_utc_time"]).timestamp() for line in lines]
+    apart = [1000 * (late - early) for early, late in pairwise(times)]
+    first, last = statistics.median(apart[10:110]), statistics.median(apart[-100:])
+    return {
+        "orders": len(lines),
+        "first, ms": round(first, 2),
+        "last, ms": round(last, 2),
+        "ratio": round(last / first, 3),
     }
 
 
@@ -161,7 +220,7 @@ async def _many_runs() -> dict[str, list[int]]:
                 process.wait()
 
 
-BENCHES = {"loop": loop, "cold": cold, "hop": hop, "sink": sink, "memory": memory}
+BENCHES = {"loop": loop, "cold": cold, "modes": modes, "orders": orders, "hop": hop, "sink": sink, "memory": memory}
 
 
 def main() -> None:

@@ -481,6 +481,9 @@ async def test_strategies(idle: Api) -> None:
     assert config["sources"]["target_apy"] == "modes/pure_lending_usdt.yaml"
     assert config["sources"]["share_class.currency"] == "share_classes/usdt.yaml"
     assert {"default", "venues/aave_v3.yaml"} <= set(config["sources"].values())
+    schema = (await idle.http.get("strategies/btc_basis/schema")).json()
+    assert schema["properties"]["margin_ratio_target"]["default"] == 0.5
+    assert (await idle.http.get("strategies/nope/schema")).status_code == 422
 
 
 @on_idle
@@ -529,8 +532,8 @@ def test_openapi_has_stable_ids_examples_and_problems() -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert sorted(operation["operationId"] for operation in operations) == [
         "cancel_backtest", "get_backtest_result", "get_backtest_status", "get_detailed_health", "get_health",
-        "get_metrics", "get_strategy", "get_strategy_config", "list_backtests", "list_strategies", "stream_backtest",
-        "submit_backtest",
+        "get_metrics", "get_strategy", "get_strategy_config", "get_strategy_schema", "list_backtests", "list_strategies",
+        "stream_backtest", "submit_backtest",
     ]  # fmt: skip
     submit = document["paths"]["/api/v1/backtest/"]["post"]
     assert set(submit["responses"]) == {"202", "413", "422", "503"}

@@ -138,7 +138,7 @@ class MonitorService:
         run: RunRef, done: Assessment, ticks: int, stamps: Sequence[str], logger: DomainEventLogger
     ) -> None:
         for settlement, number, fields in done.settlement_events(ticks):
-            logger.log_settlement(
+            logger.write_settlement(
                 order_key(settlement.tick, Phase.SETTLEMENT, number),
                 stamps[settlement.tick - done.window.first_tick],
                 source_operation_id=settlement_id(run, settlement.tick, number),

@@ -260,7 +260,7 @@ class DomainEventLogger:
         """Applied deltas; fields of :class:`basis.models.events.ExecutionDeltaEvent`."""
         self._add("execution_deltas", order, timestamp, fields)
 
-    def log_settlement(self, order: int, timestamp: str, **fields: Any) -> None:
+    def write_settlement(self, order: int, timestamp: str, **fields: Any) -> None:
         """Deltas of a settlement, fields as of :meth:`log_execution_delta`: hundreds a window, so validated by sample."""
         self._add("execution_deltas", order, timestamp, fields, sampled=True)
 
