@@ -7,6 +7,7 @@ UV_VERSION := 0.9.0
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 READY := .venv/.basis-ready
+ML := .venv/.basis-ml
 BASIS := .venv/bin/basis
 MODE ?= pure_lending_usdt
 ARGS ?=
@@ -29,12 +30,17 @@ $(READY): $(UV) uv.lock pyproject.toml $(wildcard */*/pyproject.toml)
 	@.venv/bin/python -m compileall -q services shared packages
 	@touch $(READY)
 
+# The example model needs scikit-learn, an optional extra; its test runs it.
+$(ML): $(READY)
+	@$(UV) sync --quiet --frozen --inexact --all-packages --extra ml
+	@touch $(ML)
+
 setup: $(READY) ## install everything into .venv
 
 backtest: $(READY) ## run a backtest: MODE=pure_lending_usdt ARGS="--start 2022-06-01"
 	@$(BASIS) backtest $(MODE) $(ARGS)
 
-test: $(READY) ## run all tests; containers where a Docker engine is there
+test: $(ML) ## run all tests; containers where a Docker engine is there
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-fast: $(READY) ## unit tests only
