@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from basis.models.errors import ComponentError
 from basis.models.operations import TRADES, OperationType
@@ -11,9 +11,13 @@ from basis.runtime.valuation import Valuer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from basis.models.config import RunConfig
     from basis.models.order import Order
 
+T = TypeVar("T", float, "NDArray[np.float64]")
 GWEI = 1e-9
 """ETH in one gwei."""
 MAX_GROUP_UNITS = 5_000_000
@@ -33,8 +37,8 @@ class GasFee(NamedTuple):
     """Fee in ``token``."""
 
 
-def gas_price_gwei(config: RunConfig, market: Mapping[str, float]) -> float:
-    """Gas price at a tick: the wallet's fixed price, else base fee plus median priority fee of the market data."""
+def gas_price_gwei(config: RunConfig, market: Mapping[str, T]) -> T | float:
+    """Gas price, at a tick or over columns: the wallet's fixed price, else base fee plus median priority fee."""
     wallet = config.wallet
     if wallet is None:
         return 0.0
@@ -53,7 +57,7 @@ def gas_fee(config: RunConfig, market: Mapping[str, float], operation: Operation
     if wallet is None:
         raise ComponentError("CONFIG-002", f"{operation} needs the venue wallet, which the mode does not list", "gas")
     units = int(getattr(wallet.gas_units, operation))
-    price = gas_price_gwei(config, market)
+    price = float(gas_price_gwei(config, market))
     token = config.gas_token
     if price == 0.0:
         return GasFee(units, 0.0, token, 0.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import BasisStrategyConfig
 from basis.models.instruments import Venue
 from basis.models.operations import OperationType, StrategyIntent
@@ -12,9 +14,13 @@ from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
 from basis.strategy.core.strategy import Call, QuietStrategy
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from basis.models.config import RunConfig
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
+
+    Floats = NDArray[np.float64]
 
 
 class BasisTrade(QuietStrategy):
@@ -41,7 +47,7 @@ class BasisTrade(QuietStrategy):
 
     def has_position(self, view: TickView) -> bool:
         """True once there is a leg."""
-        return view.position(self._spot_key) >= self._hedge.spot_lot or self._hedge.quantity(view) != 0.0
+        return bool(view.derived("basis.open", self._open))
 
     def risk_override(self, view: TickView) -> Call | None:
         """Net delta past the emergency limit: the larger leg is cut to the smaller."""
@@ -75,6 +81,8 @@ class BasisTrade(QuietStrategy):
 
     def trigger(self, view: TickView) -> Call | None:
         """Funding below its exit threshold, margin below its trigger, net delta past its limit."""
+        if view.derived("basis.calm", self._calm):
+            return None
         params = self._params
         mean = self._hedge.mean_funding(view)
         if mean < params.funding_exit_threshold:
@@ -96,8 +104,26 @@ class BasisTrade(QuietStrategy):
 
     def _net_delta(self, view: TickView) -> float:
         """Net delta over equity, a fraction."""
-        base = view.position(self._spot_key) + self._hedge.quantity(view)
-        return base * view.market(self._spot_column) / view.equity if base else 0.0
+        return float(view.derived("basis.net_delta", self._net_deltas))
+
+    def _net_deltas(self, view: TickView) -> Floats:
+        base = view.position_column(self._spot_key) + self._hedge.quantities(view)
+        equity = view.figure_column("equity")
+        there = equity != 0.0
+        return np.where(there, base * view.market_column(self._spot_column) / np.where(there, equity, 1.0), 0.0)
+
+    def _open(self, view: TickView) -> NDArray[np.bool_] | bool:
+        return (view.position_column(self._spot_key) >= self._hedge.spot_lot) | (self._hedge.quantities(view) != 0.0)
+
+    def _calm(self, view: TickView) -> NDArray[np.bool_]:
+        """True where no trigger fires: what :meth:`trigger` asks tick by tick, for a window at once."""
+        params, hedge = self._params, self._hedge
+        calm: NDArray[np.bool_] = (
+            (hedge.mean_fundings(view) >= params.funding_exit_threshold)
+            & (hedge.worst_margins(view) >= params.margin_ratio_trigger)
+            & (np.abs(self._net_deltas(view)) <= params.net_delta_trade)
+        )
+        return calm
 
     # --------------------------------------------------------------------------------------------------- orders
 

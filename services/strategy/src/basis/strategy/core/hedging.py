@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from basis.models.instruments import TOKEN_DECIMALS, Venue
 from basis.models.operations import OperationType
 from basis.runtime import fills
@@ -16,9 +18,13 @@ from basis.strategy.core.desk import spendable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from basis.models.config import BasisStrategyConfig, MarketNeutralStrategyConfig, RunConfig
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
+
+    Floats = NDArray[np.float64]
 
 _WALLET = "wallet:BaseToken:USDT"
 _DUST_USDT = 1.0
@@ -79,15 +85,23 @@ class Hedge:
 
     def quantity(self, view: TickView) -> float:
         """Sum of the perps, base units, negative for shorts."""
-        return sum(view.position(key) for key in self._perp_keys)
+        return float(view.derived("hedge.quantity", self.quantities))
+
+    def quantities(self, view: TickView) -> Floats | float:
+        """:meth:`quantity` over the window."""
+        return sum(view.position_column(key) for key in self._perp_keys)
 
     def worst_margin(self, view: TickView) -> float:
         """Smallest margin balance over notional of all exchanges with a short; infinite without any."""
-        worst = float("inf")
+        return float(view.derived("hedge.worst_margin", self.worst_margins))
+
+    def worst_margins(self, view: TickView) -> Floats:
+        """:meth:`worst_margin` over the window."""
+        worst: Floats = np.array(np.inf)
         for margin, notional in self._figures:
-            size = view.figure(notional)
-            if size > 0.0:
-                worst = min(worst, view.figure(margin) / size)
+            size = view.figure_column(notional)
+            open_ = size > 0.0
+            worst = np.minimum(worst, np.where(open_, view.figure_column(margin) / np.where(open_, size, 1.0), np.inf))
         return worst
 
     def total_margin(self, view: TickView) -> float:
@@ -98,7 +112,11 @@ class Hedge:
 
     def mean_funding(self, view: TickView) -> float:
         """8 h funding averaged over three days, weighted by allocation, a fraction."""
-        return sum(part * view.market(column) for column, part in self._funding_columns)
+        return float(view.derived("hedge.mean_funding", self.mean_fundings))
+
+    def mean_fundings(self, view: TickView) -> Floats | float:
+        """:meth:`mean_funding` over the window."""
+        return sum(part * view.market_column(column) for column, part in self._funding_columns)
 
     def in_transit(self, view: TickView) -> bool:
         """True while money is on its way."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from basis.models.instruments import TOKEN_DECIMALS
 from basis.models.operations import OperationType as Op
 from basis.strategy.core.desk import spendable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from basis.models.config import LeveragedStrategyConfig, MarketNeutralStrategyConfig, RunConfig
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
@@ -63,8 +67,8 @@ class Leverage:
 
     def health(self, view: TickView) -> tuple[float, float]:
         """(health factor, LTV over the liquidation threshold); (infinite, 0) without debt."""
-        debt, limit = view.figure("debt_usd"), view.figure("threshold_usd")
-        return (limit / debt, debt / limit) if debt > 0.0 and limit > 0.0 else (float("inf"), 0.0)
+        near = float(view.derived("leverage.near", _near))
+        return (1.0 / near if near > 0.0 else float("inf")), near
 
     def ltv(self, desk: Desk) -> float:
         """Debt over collateral."""
@@ -160,3 +164,11 @@ class Leverage:
         """ETH that a swap brings for collateral worth one ETH at the oracle rate; at the cost of the largest swap."""
         rate = desk.market[self._rate_column]
         return desk.swap_rate(self.lst, max(collateral, 0.0) / rate) / rate
+
+
+def _near(view: TickView) -> NDArray[np.float64]:
+    """Debt over the liquidation limit: the health factor upside down; 0 without debt, infinite without collateral."""
+    debt, limit = view.figure_column("debt_usd"), view.figure_column("threshold_usd")
+    secured = limit > 0.0
+    bare = np.where(debt > 0.0, np.inf, 0.0)
+    return np.where(secured, debt / np.where(secured, limit, 1.0), bare)

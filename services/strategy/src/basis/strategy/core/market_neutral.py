@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import MarketNeutralStrategyConfig
 from basis.models.instruments import TOKEN_DECIMALS
 from basis.models.operations import OperationType, StrategyIntent
@@ -16,6 +18,8 @@ from basis.strategy.core.rewards import Rewards
 from basis.strategy.core.strategy import Call, QuietStrategy
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from basis.models.config import RunConfig
     from basis.models.instruments import Venue
     from basis.strategy.core.desk import Desk
@@ -101,7 +105,7 @@ class MarketNeutral(QuietStrategy):
 
     def trigger(self, view: TickView) -> Call | None:
         """Margin below its trigger, ETH that is neither staked nor sold, net delta past its limit."""
-        if self._hedge.in_transit(view):
+        if view.derived("neutral.calm", self._calm) or self._hedge.in_transit(view):
             return None
         return self._margin_call(view) or self._loose_eth(view) or self._delta_call(view)
 
@@ -148,7 +152,20 @@ class MarketNeutral(QuietStrategy):
 
     def _net_delta(self, view: TickView) -> float:
         """Net delta over equity, a fraction."""
-        return view.figure("net_delta_usd") / view.figure("total_value_usd")
+        return float(view.derived("neutral.net_delta", _net_deltas))
+
+    def _calm(self, view: TickView) -> NDArray[np.bool_]:
+        """True where no trigger fires: what :meth:`trigger` asks tick by tick, for a window at once."""
+        params = self._params
+        limit = params.dust_equity_fraction * view.figure_column("equity")
+        price = view.market_column(self.conditions[0])
+        calm: NDArray[np.bool_] = (
+            (self._hedge.worst_margins(view) >= params.margin_ratio_trigger)
+            & (view.position_column(self._spot_key) * price <= limit)
+            & (view.position_column(_WALLET_ETH) * price <= limit)
+            & (np.abs(_net_deltas(view)) <= params.net_delta_trade)
+        )
+        return calm
 
     # --------------------------------------------------------------------------------------------------- orders
 
@@ -323,3 +340,10 @@ class MarketNeutral(QuietStrategy):
         fees = sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in hedge.venues)
         ratio = min(max(hedge.free(desk) - fees, 0.0) / total, self._params.margin_ratio_target)
         hedge.fund(desk, {venue: need * ratio for venue, need in needs.items()})
+
+
+def _net_deltas(view: TickView) -> NDArray[np.float64]:
+    """Net delta over equity, a fraction, over the window; 0 where there is no equity."""
+    value = view.figure_column("total_value_usd")
+    there = value != 0.0
+    return np.where(there, view.figure_column("net_delta_usd") / np.where(there, value, 1.0), 0.0)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from basis.models.operations import OperationType, StrategyIntent
-from basis.runtime.gas import gas_fee
+import numpy as np
+
+from basis.models.operations import StrategyIntent
+from basis.runtime.gas import GWEI, gas_price_gwei
 from basis.runtime.valuation import Valuer
 from basis.strategy.core.strategy import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from basis.models.config import RunConfig
     from basis.models.strategy_config import Rewarded
     from basis.strategy.core.desk import Desk
@@ -36,7 +43,7 @@ class Rewards:
 
     def sell(self, view: TickView) -> Call | None:
         """Sell every reward token that is worth more than its share of equity and its gas (behaviour.md section 3)."""
-        if all(view.position(key) <= 0.0 for _, key in self._keys):
+        if not view.derived("rewards.sell", self._any_worth_selling):
             return None
         tokens = self._worth_selling(view)
         if not tokens:
@@ -50,11 +57,31 @@ class Rewards:
         return Call("sell_dust", StrategyIntent.SELL_DUST, "dust", text, build)
 
     def _worth_selling(self, view: TickView) -> list[str]:
-        params, market = self._params, view.market_row()
-        gas = gas_fee(self._config, market, OperationType.SWAP).amount
-        limit = max(params.dust_equity_fraction * view.equity, params.dust_gas_multiple * gas)
         return [
-            token
-            for token, key in self._keys
-            if (held := view.position(key)) > 0.0 and held * self._valuer.share(token, market) > limit
+            token for token, key in self._keys if view.derived(f"rewards.{token}", partial(self._worth, token, key))
         ]
+
+    def _any_worth_selling(self, view: TickView) -> NDArray[np.bool_] | bool:
+        found: NDArray[np.bool_] | bool = False
+        for token, key in self._keys:
+            found = found | self._worth(token, key, view)
+        return found
+
+    def _worth(self, token: str, key: str, view: TickView) -> NDArray[np.bool_] | bool:
+        """Where a token is worth more than its limit, over the window."""
+        held = view.position_column(key)
+        if not np.any(held):
+            return False
+        params, market = self._params, view.market_columns()
+        limit = np.maximum(
+            params.dust_equity_fraction * view.figure_column("equity"), params.dust_gas_multiple * self._gas(market)
+        )
+        worth: NDArray[np.bool_] = held * self._valuer.share(token, market) > limit
+        return worth
+
+    def _gas(self, market: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64] | float:
+        """Gas of a swap in the token that pays it, over the window: ``gas_fee`` on columns."""
+        wallet = self._config.wallet
+        units = 0 if wallet is None else wallet.gas_units.swap
+        eth = units * gas_price_gwei(self._config, market) * GWEI
+        return eth if self._config.gas_token == "ETH" else eth * self._valuer.share("ETH", market)

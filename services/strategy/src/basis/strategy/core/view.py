@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from basis.models.errors import ComponentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -31,6 +32,8 @@ class TickView:
 
     __slots__ = (
         "_changing",
+        "_changing_columns",
+        "_derived",
         "_figure_columns",
         "_figures",
         "_first_tick",
@@ -57,7 +60,9 @@ class TickView:
         self._market: dict[str, list[float]] = {name: column.tolist() for name, column in market.items()}
         self._figures: dict[str, list[float]] = {name: column.tolist() for name, column in figures.items()}
         self._positions = positions
+        self._changing_columns = changing
         self._changing: dict[str, list[float]] = {key: column.tolist() for key, column in changing.items()}
+        self._derived: dict[str, list[Any]] = {}
         self._risk_levels = risk_levels
         self._i = 0
 
@@ -108,6 +113,29 @@ class TickView:
     def figure_column(self, name: str) -> Floats:
         """A monitors' figure over the window, for the log of decisions alone."""
         return self._figure_columns[name]
+
+    def market_columns(self) -> Mapping[str, Floats]:
+        """All market columns over the window, for :meth:`derived`."""
+        return self._market_columns
+
+    def position_column(self, key: str) -> Floats | float:
+        """Quantity of an instrument over the window, one number where it does not change; for :meth:`derived`."""
+        changing = self._changing_columns.get(key)
+        return self._positions.get(key, 0.0) if changing is None else changing
+
+    def derived(self, name: str, compute: Callable[[TickView], Any]) -> Any:
+        """A value at the tick of a column that a strategy computes once a window: ten times as quick as once a tick.
+
+        Args:
+            name: of the column, unique within the strategy.
+            compute: the column from the view's columns (``figure_column``, ``market_column``, ``position_column``), element
+                by element: what it says of a tick may depend on nothing but that tick (``basis analyze lookahead``).
+        """
+        values = self._derived.get(name)
+        if values is None:
+            ticks = len(next(iter(self._figure_columns.values())))
+            values = self._derived[name] = np.broadcast_to(compute(self), (ticks,)).tolist()
+        return values[self._i]
 
     def market_row(self) -> dict[str, float]:
         """All market columns at the tick."""
