@@ -268,6 +268,8 @@ BODY = {"strategy_name": "pure_lending_usdt"}
         (BODY | {"share_class": "ETH"}, "CONFIG-003", "USDT"),
         (BODY | {"config_overrides": {"engine.max_windw": 1}}, "CONFIG-003", "max_window"),
         (BODY | {"config_overrides": {"engine.max_window": "many"}}, "CONFIG-003", "max_window"),
+        (BODY | {"config_overrides": {"strategy.signals.location": "/etc/passwd"}}, "CONFIG-003", "not for clients"),
+        (BODY | {"config_overrides": {"strategy": {"signals": {}}}}, "CONFIG-003", "not for clients"),
         ({"strategy_name": "pure_lending_usd"}, "CONFIG-001", "pure_lending_usdt"),
         ({"strategy_name": "../venues/wallet"}, "CONFIG-001", "unknown mode"),
     ],

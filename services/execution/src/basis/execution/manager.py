@@ -6,6 +6,8 @@ with EXEC-004. Retries re-query, they never re-apply deltas.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
@@ -35,6 +37,8 @@ from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import iso, tick_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from basis.execution.core.batches import Transaction
     from basis.models.execution import ExecutionHandshake
     from basis.runtime.bus import Bus
@@ -102,6 +106,39 @@ class _Record:
         self.logs += reply.logs
 
 
+class _Ahead:
+    """The next order at a simulated venue, executed while this one is reconciled.
+
+    A simulated venue is a pure function: where reconciliation fails, its answer is thrown away and nothing has happened. A
+    real venue's order is never sent before the one before it agrees.
+
+    Args:
+        execute: asks the venue.
+    """
+
+    def __init__(self, execute: Callable[[Transaction, Balances], Coroutine[None, None, ExecuteReply]]) -> None:
+        self._execute = execute
+        self._task: asyncio.Task[ExecuteReply] | None = None
+
+    def start(self, following: Transaction, reply: ExecuteReply) -> None:
+        """Begin with the next order, on the balances that this one left."""
+        if all(handshake.simulated for handshake in reply.handshakes):
+            self._task = asyncio.create_task(self._execute(following, reply.ledger))
+
+    async def take(self, transaction: Transaction, ledger: Balances) -> ExecuteReply:
+        """The answer for an order: begun already, or asked for now."""
+        task, self._task = self._task, None
+        return await (task or self._execute(transaction, ledger))
+
+    async def drop(self) -> None:
+        """Forget what was begun."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ComponentError):
+                await task
+
+
 class ExecutionManager:
     """Runs the orders of one tick; keeps no state between requests.
 
@@ -117,6 +154,7 @@ class ExecutionManager:
         self._counterparts = counterparts
         self._clock = clock
         self._log = log
+        self._kept: tuple[str, ExecutionManagerConfig] | None = None
 
     async def run(self, request: OrdersRequest) -> OrdersReply:
         """Execute and reconcile all orders of a tick, in sequence.
@@ -125,7 +163,7 @@ class ExecutionManager:
             ComponentError: STRAT-003 where the batch makes no sense; BUS-002 where a service stays silent. A failure of
                 an order or of reconciliation is not an exception: it is in the reply.
         """
-        config = RunConfig.model_validate_json(request.run.config).execution_manager
+        config = self._config(request.run)
         run, tick = request.run, request.tick
         batch = Batch(
             tick,
@@ -138,9 +176,12 @@ class ExecutionManager:
         handshakes: list[ExecutionHandshake] = []
         fatal: tuple[str, str] | None = None
         record = _Record(DomainEventLogger(run.correlation_id, run.pid, self._clock.now()))
+        ahead = _Ahead(lambda what, ledger: self._execute(run, what, ledger, batch, config))
+        waiting = batches.transactions(request.orders)
         try:
-            for transaction in batches.transactions(request.orders):
-                done, state = await self._pass(run, transaction, state, batch, config, record)
+            for place, transaction in enumerate(waiting):
+                following = waiting[place + 1] if place + 1 < len(waiting) else None
+                done, state = await self._pass(run, transaction, state, batch, config, record, ahead, following)
                 handshakes += done.handshakes
                 if done.failure is not None:
                     fatal = ("EXEC-004", done.failure)
@@ -148,6 +189,7 @@ class ExecutionManager:
                     break
             counts = await domain_events.publish(self._bus, record.events)
         finally:
+            await ahead.drop()
             # events of a batch that ends in an error are dropped with its state; what was tried stays in the logs
             await publish_lines(self._bus, run.correlation_id, record.logs)
         return OrdersReply(
@@ -166,14 +208,15 @@ class ExecutionManager:
         batch: Batch,
         config: ExecutionManagerConfig,
         record: _Record,
+        ahead: _Ahead,
+        following: Transaction | None,
     ) -> tuple[Pass, _State]:
         begin = self._clock.monotonic()
-        reply = await self._counterparts.execute(
-            ExecuteRequest(run=run, tick=batch.tick, orders=transaction.orders, ledger=state.ledger),
-            config.execution_timeout_s,
-        )
+        reply = await ahead.take(transaction, state.ledger)
         batches.check_handshakes(transaction, reply.handshakes)
         executed = self._clock.monotonic()
+        if following is not None and batches.is_confirmed(reply.handshakes):
+            ahead.start(following, reply)
         for handshake in reply.handshakes:
             await self._bus.publish(
                 subjects.handshakes(run.correlation_id), orjson.dumps(handshake.model_dump(mode="json"))
@@ -192,6 +235,20 @@ class ExecutionManager:
         emit_tight_loop(done, batch, record.events)
         record.logs += self._log_lines(run, done, batch)
         return done, state
+
+    async def _execute(
+        self, run: RunRef, transaction: Transaction, ledger: Balances, batch: Batch, config: ExecutionManagerConfig
+    ) -> ExecuteReply:
+        return await self._counterparts.execute(
+            ExecuteRequest(run=run, tick=batch.tick, orders=transaction.orders, ledger=ledger),
+            config.execution_timeout_s,
+        )
+
+    def _config(self, run: RunRef) -> ExecutionManagerConfig:
+        """Patience of a run; validating its configuration takes longer than an order does, so the last one is kept."""
+        if self._kept is None or self._kept[0] != run.config_sha256:
+            self._kept = run.config_sha256, RunConfig.model_validate_json(run.config).execution_manager
+        return self._kept[1]
 
     async def _reconcile(
         self,

@@ -74,6 +74,24 @@ def prepare(request: BacktestRequest, configs: Path) -> PreparedBacktest:
     return PreparedBacktest(merged, start, end, capital)
 
 
+_OWN_FILES = "strategy.signals"
+"""Section whose values make the venues service read a file or fetch a URL."""
+
+
+def refuse_own_files(request: BacktestRequest) -> None:
+    """What a client over HTTP may not set: it would have the service read its own files or its own network for it.
+
+    Raises:
+        InputError: CONFIG-003, names the path.
+    """
+    for path in request.config_overrides:
+        if path == _OWN_FILES or path.startswith(f"{_OWN_FILES}.") or _OWN_FILES.startswith(f"{path}."):
+            message = (
+                f"config_overrides: {path} is not for clients: where signals come from is set in configs/ or with --set"
+            )
+            raise InputError("CONFIG-003", message, _COMPONENT)
+
+
 def parse_time(text: str | None, name: str) -> datetime | None:
     """ISO 8601 date or time to UTC.
 

@@ -13,7 +13,7 @@ from basis.gateway import http
 from basis.gateway.answers import Accepted
 from basis.gateway.backtest_service import ENDED
 from basis.gateway.problems import NotEnded, responses
-from basis.gateway.requests import BacktestRequest, prepare
+from basis.gateway.requests import BacktestRequest, prepare, refuse_own_files
 from basis.gateway.routes import Context, Ctx
 from basis.models.messages import RunOutcome, RunStatus
 
@@ -40,6 +40,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 @router.post("/", status_code=202, operation_id="submit_backtest", responses=responses(413, 422, 503))
 async def submit(body: BacktestRequest, request: Request, context: Ctx) -> Accepted:
     """Check a backtest against configuration, services and data, and queue it; nothing is left of one that is refused."""
+    refuse_own_files(body)
     prepared = await asyncio.to_thread(prepare, body, context.settings.configs_dir)
     accepted = await context.backtests.submit(prepared)
     request.state.correlation_id = accepted.correlation_id
