@@ -209,12 +209,9 @@ class MarketNeutral(QuietStrategy):
     def _long(self, desk: Desk) -> float:
         """All ETH that the short has to cover: staked net of debt, in the wallet, on the exchange, on its way."""
         loose = sum(desk.balance(key) for key in (_WALLET_ETH, self._spot_key, "transit:BaseToken:ETH"))
-        return (
-            self._staked(desk)
-            + loose
-            + desk.balance(self._lst_key)
-            * (desk.market[f"oracle_price_eth:{self._lst}"] if self._leverage is not None else 0.0)
-        )
+        if self._leverage is not None:  # an LST that is not collateral is not in the staked side
+            loose += desk.balance(self._lst_key) * desk.market[f"oracle_price_eth:{self._lst}"]
+        return self._staked(desk) + loose
 
     def _grow(self, desk: Desk, eth: float) -> None:
         """Buy so much ETH, short it, send it to the wallet, stake it. Equity pays; what is left becomes margin."""
