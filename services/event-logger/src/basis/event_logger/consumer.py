@@ -169,7 +169,8 @@ class EventConsumer:
         self._consumer_seq, self._seq = sequence.consumer, sequence.stream
         self._asked = max(self._asked - 1, 0)
         orders = (message.headers or {}).get(bus_module.HEADER_ORDERS)
-        return Delivery(Incoming(sequence.stream, message.subject, message.data, orders), message.reply)
+        incoming = Incoming(sequence.stream, message.subject, message.data, orders, message.metadata.num_pending)
+        return Delivery(incoming, message.reply)
 
     async def acknowledge(self, delivery: Delivery) -> None:
         """Tell the server that all up to this one is in the files.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 BACKLOG_BYTES: Final = 16 * 1024**2
 """Appended and not yet hashed, at most: appending waits for the rest."""
 
-FLOOD_BYTES = 2 * 1024**2
-"""More than this at once means that the stream is full and waits for us: hashing beside the appending would slow it
-eightfold, so the run's hashes are left to its seal, which reads the files."""
+FLOOD_MESSAGES: Final = 512
+"""So many messages behind the last one appended: the stream is full and waits for us. Hashing beside the appending would
+slow it fivefold, so the run's hashes are left to its seal, which reads the files. A run in progress is some tens behind."""
 
 
 class Digester:
@@ -43,11 +43,12 @@ class Digester:
         """A run is over."""
         self._runs.pop(correlation_id, None)
 
-    def feed(self, appends: Mapping[str, Mapping[str, Sequence[bytes]]]) -> None:
+    def feed(self, appends: Mapping[str, Mapping[str, Sequence[bytes]]], behind: int = 0) -> None:
         """Hash what is in the files now; waits where the threads are too far behind.
 
         Args:
             appends: correlation_id -> path relative to the run's directory -> payloads in sequence.
+            behind: messages that wait in the stream.
         """
         work = [
             (self._runs[cid], path, parts)
@@ -57,11 +58,11 @@ class Digester:
         ]
         if not work:
             return
-        size = sum(len(part) for _, _, parts in work for part in parts)
-        if size > FLOOD_BYTES:
+        if behind > FLOOD_MESSAGES:
             for cid in appends:
                 self.forget(cid)
             return
+        size = sum(len(part) for _, _, parts in work for part in parts)
         for pool, digest in ((self._of_files, _digest_files), (self._of_events, _digest_events)):
             self._waiting.append((size, pool.submit(digest, work)))
             self._backlog += size

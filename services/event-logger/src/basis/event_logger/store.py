@@ -185,7 +185,8 @@ class Store:
                 self._files.append(run.path / path, parts, sync=self._fsync or mark.durable)
         self._write_journal(work.record)
         self._dirty.clear()
-        self._digester.feed(work.appends)
+        behind = min((message.behind for message, _ in routed), default=0)
+        self._digester.feed(work.appends, behind)
         return work.warnings
 
     def open_run(self, message: Incoming, cid: str) -> list[str]:

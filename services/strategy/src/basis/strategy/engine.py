@@ -371,8 +371,7 @@ class EventDrivenStrategyEngine:
             }
         )
         after = run_state.with_orders(after, decided.orders, traded.handshakes)
-        await self._committed(after)
-        await self._log_trade(run, tick, decided, traded)
+        await asyncio.gather(self._committed(after), self._log_trade(run, tick, decided, traded))
         if traded.fatal is not None:
             raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
         return after

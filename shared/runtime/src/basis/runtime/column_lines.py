@@ -70,11 +70,10 @@ def _each(values: Sequence[Any], tokens: list[list[bytes]]) -> bytes:
     first = values[0]
     if all(value is first for value in values):
         return orjson.dumps(first).replace(b"%", b"%%")
-    if isinstance(first, str):
-        words = orjson.dumps(values)[1:-1].split(b",")
-        if len(words) == len(values):  # as many pieces as values: no value holds a comma
-            tokens.append(words)
-            return _PLACE
+    words = orjson.dumps(values)[1:-1].split(b",")
+    if len(words) == len(values):  # as many pieces as values: no value holds a comma, each piece is one of them
+        tokens.append(words)
+        return _PLACE
     tokens.append([orjson.dumps(value) for value in values])
     return _PLACE
 

@@ -35,6 +35,8 @@ class Incoming(NamedTuple):
     """NDJSON lines, or a run message."""
     orders: str | None = None
     """Header ``Basis-Orders``, ``first:last:count``."""
+    behind: int = 0
+    """Messages of the stream that wait behind this one."""
 
 
 class Target(NamedTuple):
