@@ -12,6 +12,7 @@ from tests.support.market import write_market
 from basis.runtime.nats_server import NatsServer
 from basis.testkit.faults import Direction, Fate, FaultyBus
 from basis.testkit.runs import mode_config
+from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,14 +37,14 @@ async def undisturbed(cluster: Cluster) -> RunOutcome:
     return outcome
 
 
-async def disturbed(cluster: Cluster, victim: str) -> tuple[RunOutcome, int]:
+async def disturbed(cluster: Cluster, victim: str, run: dict[str, Any] = RUN) -> tuple[RunOutcome, int]:
     """A run during which one service is killed and started again; the outcome, and how far the run was."""
     hit = asyncio.Event()
     at = 0
 
     def strike(status: RunStatus) -> None:
         nonlocal at
-        if not hit.is_set() and status.ticks > TICKS // 4:
+        if not hit.is_set() and status.ticks > status.total_ticks // 4:
             at = status.ticks
             cluster.kill(victim)
             hit.set()
@@ -54,7 +55,7 @@ async def disturbed(cluster: Cluster, victim: str) -> tuple[RunOutcome, int]:
         cluster.launch(victim)
 
     restarting = asyncio.create_task(restart())
-    outcome = await cluster.backtest(**RUN, on_progress=strike)
+    outcome = await cluster.backtest(**run, on_progress=strike)
     await restarting
     return outcome, at
 
@@ -65,6 +66,31 @@ async def test_kill_9_of_a_service_in_mid_run_changes_no_event(tmp_path: Path, d
         calm = await undisturbed(cluster)
         outcome, at = await disturbed(cluster, victim)
     assert 0 < at < TICKS, "the run was over before the blow"
+    assert outcome.status.status == "completed", outcome.status
+    assert_every_event_once(outcome)
+    assert outcome.events == calm.events
+    assert outcome.event_hash == calm.event_hash
+    assert outcome.result == calm.result
+
+
+@pytest.mark.parametrize("victim", ["monitors", "execution", "strategy"])
+async def test_kill_9_while_a_mode_trades_all_the_time_changes_no_event(tmp_path: Path, victim: str) -> None:
+    """A threshold that any move crosses: half of the ticks have orders, so that the blow falls among them."""
+    data = tmp_path / "data"
+    write_sample(data, years=1)
+    busy: dict[str, Any] = {
+        "mode": "eth_basis",
+        "start": "2022-01-01",
+        "end": "2022-01-03",
+        "engine__max_window": 8,
+        "strategy__position_deviation_threshold": 1e-6,
+    }
+    async with process_cluster(tmp_path, data, request_timeout_s=1.0) as cluster:
+        calm = await cluster.backtest(**busy)
+        assert calm.status.status == "completed", calm.status
+        assert calm.events["orders"] > 20
+        outcome, at = await disturbed(cluster, victim, busy)
+    assert 0 < at < calm.ticks, "the run was over before the blow"
     assert outcome.status.status == "completed", outcome.status
     assert_every_event_once(outcome)
     assert outcome.events == calm.events
