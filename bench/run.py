@@ -130,6 +130,8 @@ def orders(repeat: int) -> dict[str, Any]:
             "time_step_s": 3600,
             "strategy.signals.provider": "file",
             "strategy.signals.location": str(file),
+            "venues.binance.perp_taker_fee_bps": 0,  # else the costs of so many trades leave nothing to trade with
+            "venues.binance.execution_cost_bps": "{}",
             "data.feeds.perp:binance:BTCUSDT": "{series: binance/btcusdt_perp_1h, period_s: 3600}",
             "data.feeds.spot:binance:BTCUSDT": "{series: binance/btcusdt_spot_1h, period_s: 3600}",
         }
