@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import math
@@ -16,7 +17,7 @@ from basis.models.config import ModeConfig, RunConfig
 from basis.models.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _COMPONENT = "config"
@@ -142,12 +143,27 @@ def _validate(model: type[M], raw: Mapping[str, Any], origin: str) -> M:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = ".".join(_place(first["loc"], raw))
         code = "CONFIG-002" if first["type"] == "missing" else "CONFIG-003"
-        shown = "" if first["type"] == "missing" else f", got {first['input']!r:.80}"
+        quiet = first["type"] == "missing" or isinstance(first["input"], dict)
+        shown = "" if quiet else f", got {first['input']!r:.80}"
         where = f"{path}: " if path else ""
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InputError(code, f"{origin}: {where}{first['msg']}{shown}{more}", _COMPONENT) from error
+
+
+def _place(location: Sequence[int | str], raw: Mapping[str, Any]) -> list[str]:
+    """Path of an error in the file: pydantic puts the tag of a union (the strategy's family) in between."""
+    path: list[str] = []
+    node: Any = raw
+    for depth, part in enumerate(location):
+        last = depth == len(location) - 1
+        if isinstance(node, dict) and part not in node and (not last or part in node.values()):
+            continue
+        path.append(str(part))
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            node = node[part]
+    return path
 
 
 def _apply(config: dict[str, Any], path: str, value: Any) -> str:
