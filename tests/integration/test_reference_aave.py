@@ -6,23 +6,21 @@ they are worth later follows from the market row of that time and the valuer, he
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from tests.support.reference import DATA, WINDOWS, needs_reference
 from tests.support.venues import at_tick, order, stretch_of, transact
 
+from basis.models.instruments import holding_key
 from basis.runtime.valuation import Valuer
-from basis.testkit.runs import REPO, custom_config
+from basis.testkit.runs import custom_config
 from basis.venues.data.catalogue import Catalogue
 from basis.venues.interfaces.aave_v3.simulated import account_data, health_factors
-from basis.venues.interfaces.tokens import holding_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +31,7 @@ if TYPE_CHECKING:
     from basis.models.order import Order
     from basis.venues.data.catalogue import Market
 
-DATA = Path(os.environ.get("BASIS_DATA", REPO / ".." / "shared" / "market-data")).resolve()
-REFERENCE = DATA / "reference.json"
-pytestmark = pytest.mark.skipif(
-    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
-)
-WINDOWS: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))["windows"] if REFERENCE.is_file() else {}
+pytestmark = needs_reference
 SECTIONS = ("aave", "oracle", "leveraged_staking_loop")
 TOKENS = {"usdt": "USDT", "weth": "WETH", "weeth": "weETH", "wsteth": "wstETH"}
 STAKING = {"weeth": "etherfi", "wsteth": "lido"}

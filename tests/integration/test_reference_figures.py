@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.cluster import Cluster, assert_every_event_once, embedded_cluster, event_lines
-
-from basis.testkit.runs import REPO
+from tests.support.reference import DATA, WINDOWS, needs_reference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from basis.models.messages import RunOutcome, RunResult
 
-DATA = Path(os.environ.get("BASIS_DATA", REPO / ".." / "shared" / "market-data")).resolve()
-REFERENCE = DATA / "reference.json"
-pytestmark = pytest.mark.skipif(
-    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
-)
-WINDOWS: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))["windows"] if REFERENCE.is_file() else {}
+pytestmark = needs_reference
 CASES = [("pure_lending_usdt", "usdt", 100_000.0), ("pure_lending_eth", "weth", 100.0)]
 
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from tests.integration.test_reference_aave import DATA, EMODE, OWED, REFERENCE, WINDOWS, Figure, leaves
+from tests.integration.test_reference_aave import EMODE, OWED, Figure, leaves
 from tests.support.cex import FREE
+from tests.support.reference import DATA, WINDOWS, needs_reference
 from tests.support.venues import order, simulated, transact
 
 from basis.models.market import FeedKind
@@ -42,9 +43,7 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[np.float64]]
 
-pytestmark = pytest.mark.skipif(
-    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
-)
+pytestmark = needs_reference
 TOLERANCE = 1e-9
 ROUNDING_USDT = 1e-8
 """Of ``price_pnl_usdt`` alone: a difference of four prices that nearly cancel (0.07 of 2,900), here left over from up to

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from tests.support.reference import DATA, WINDOWS, needs_reference
 
 from basis.models.market import Feed, FeedKind
 from basis.models.messages import AdvanceRequest, CoverageRequest
 from basis.runtime.codec import unpack, unpack_settlements
-from basis.testkit.runs import REPO, custom_config, run_ref
+from basis.testkit.runs import custom_config, run_ref
 from basis.venues.data.catalogue import Catalogue
 from basis.venues.manager import VenueInterfaceManager
 
@@ -22,12 +21,7 @@ if TYPE_CHECKING:
     from basis.models.config import RunConfig
     from basis.models.messages import Settlement
 
-DATA = Path(os.environ.get("BASIS_DATA", REPO / ".." / "shared" / "market-data")).resolve()
-REFERENCE = DATA / "reference.json"
-pytestmark = pytest.mark.skipif(
-    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
-)
-WINDOWS: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))["windows"] if REFERENCE.is_file() else {}
+pytestmark = needs_reference
 PATIENCE_S = 90_000
 """Binance bars are missing for 23 hours seven times (README of the data, caveat 6)."""
 MARGIN = 1_000_000.0

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from tests.integration.test_reference_aave import DATA, REFERENCE, WINDOWS, Figure, leaves
+from tests.integration.test_reference_aave import Figure, leaves
+from tests.support.reference import DATA, REFERENCE, WINDOWS, needs_reference
 
 from basis.venues.data.catalogue import Catalogue
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-pytestmark = pytest.mark.skipif(
-    not REFERENCE.is_file(), reason=f"no market data with reference.json at {DATA}: set BASIS_DATA"
-)
+pytestmark = needs_reference
 TOLERANCE = 1e-9
 HOUR, FUNDING_PERIOD = timedelta(hours=1), timedelta(hours=8)
 AAVE, PERPS, NEUTRAL, HERE = (

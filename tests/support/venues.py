@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,12 +96,12 @@ def settle_columns(
     return Settled(done.settlements, done.balances, after)
 
 
-class CoreVenue:
+class CoreVenue(ABC):
     """Answers the questions of a conformance suite with the real core; inherit it before the suite."""
 
+    @abstractmethod
     def config(self) -> RunConfig:
         """A mode that uses the venue."""
-        raise NotImplementedError
 
     def transact(
         self, orders: Sequence[Order], ledger: Mapping[str, float], market: Mapping[str, float], tick: int = 3

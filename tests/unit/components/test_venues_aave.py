@@ -11,13 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.support.venues import at_tick, order, stretch_of, transact
 
+from basis.models.instruments import holding_key
 from basis.models.messages import Settlement
 from basis.testkit import strategies as bst
 from basis.testkit.runs import custom_config, market_row
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.interfaces.aave_v3 import SIMULATED
 from basis.venues.interfaces.aave_v3.simulated import account_data, health_factors, reserve_of, scaled
-from basis.venues.interfaces.tokens import holding_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

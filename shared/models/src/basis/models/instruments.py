@@ -99,6 +99,18 @@ def asset_of(token: str) -> str:
     return "ETH" if token in {"ETH", "WETH", "weETH", "wstETH"} else token
 
 
+LST_VENUES: Mapping[str, Venue] = MappingProxyType({"weETH": Venue.ETHERFI, "wstETH": Venue.LIDO})
+"""LST -> protocol that issues it."""
+LST_OF: Mapping[Venue, str] = MappingProxyType({venue: lst for lst, venue in LST_VENUES.items()})
+"""Protocol -> its LST."""
+
+
+def holding_key(token: str) -> str:
+    """Instrument that a token is on chain while it is not supplied: the LST of its protocol, else in the wallet."""
+    venue = LST_VENUES.get(token)
+    return f"{venue}:LST:{token}" if venue else f"wallet:BaseToken:{wallet_token(token)}"
+
+
 def wallet_token(token: str) -> str:
     """Symbol under which the wallet holds a token: WETH and ETH are one token there, as ETH."""
     return "ETH" if token == "WETH" else token

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from basis.models.base import Fraction, FrozenModel, NonNegative, Positive
-from basis.models.instruments import CEX_VENUES, INSTRUMENTS, InstrumentType, Venue
+from basis.models.instruments import CEX_VENUES, INSTRUMENTS, LST_OF, InstrumentType, Venue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LST = {Venue.ETHERFI: "weETH", Venue.LIDO: "wstETH"}
 _SUM_TOLERANCE = 1e-9
 
 
@@ -155,7 +154,7 @@ class StakingStrategyConfig(Rewarded, _OnChain):
     def required_keys(self, asset: str, currency: str) -> tuple[str, ...]:
         """Wallet ETH, the LST, and the claim in the queue where the exit goes through it."""
         del asset
-        lst = f"{self.staking_venue}:LST:{_LST[self.staking_venue]}"
+        lst = f"{self.staking_venue}:LST:{LST_OF[self.staking_venue]}"
         queue = (f"{self.staking_venue}:BaseToken:ETH",) if self.exit_route == "queue" else ()
         return (f"wallet:BaseToken:{currency}", lst, *queue)
 
@@ -177,7 +176,7 @@ class _Leverage(Rewarded, _OnChain):
     """LTV over the liquidation threshold above which all is unwound."""
 
     def _leverage_keys(self) -> tuple[str, ...]:
-        lst = _LST[self.staking_venue]
+        lst = LST_OF[self.staking_venue]
         return (
             "wallet:BaseToken:ETH",
             f"{self.staking_venue}:LST:{lst}",
@@ -214,7 +213,7 @@ class MarketNeutralStrategyConfig(_Hedged, _Leverage):
     def required_keys(self, asset: str, currency: str) -> tuple[str, ...]:
         """Wallet in both tokens, spot with its money, perps with their margin, and the staked side."""
         del asset
-        lst = f"{self.staking_venue}:LST:{_LST[self.staking_venue]}"
+        lst = f"{self.staking_venue}:LST:{LST_OF[self.staking_venue]}"
         staked = self._leverage_keys() if self.leverage else ("wallet:BaseToken:ETH", lst)
         spot = (f"{self.spot_venue}:BaseToken:ETH", f"{self.spot_venue}:BaseToken:USDT")
         return (f"wallet:BaseToken:{currency}", *staked, *spot, *self._hedge_keys("ETH"))

@@ -140,12 +140,14 @@ def keyed_lines(block: bytes, correlation_id: str) -> Keyed:
     Raises:
         ValueError: a line that is no event.
     """
-    # once a line and nowhere else, no durations: then what is behind the head is canonical as it stands
+    cid = correlation_id.encode()
+    # no durations: then what is behind the head is canonical as it stands, but for ids that embed the correlation_id, which
+    # as hex can only stand inside strings
     if b'_ms":' not in block:
-        cut = _cut_alike(block, correlation_id.encode()) or _cut(block, correlation_id.encode())
-        if cut is not None and block.count(correlation_id.encode()) == len(cut):
-            return cut
-    return [_keyed(line, correlation_id.encode()) for line in _lines(block)]
+        cut = _cut_alike(block, cid) or _cut(block, cid)
+        if cut is not None:
+            return cut if block.count(cid) == len(cut) else [(order, line.replace(cid, b"")) for order, line in cut]
+    return [_keyed(line, cid) for line in _lines(block)]
 
 
 def _lines(block: bytes) -> list[bytes]:

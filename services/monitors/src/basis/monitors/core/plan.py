@@ -14,7 +14,6 @@ from basis.runtime.valuation import Valuation, Valuer, valuation
 if TYPE_CHECKING:
     from basis.monitors.core.columns import Floats
 
-_EMODE_TOKENS = frozenset({"WETH", "weETH", "wstETH"})
 _REWARD_TOKENS = frozenset({"EIGEN", "ETHFI", "KING"})
 
 
@@ -178,7 +177,6 @@ def _threshold(how: Valuation, config: RunConfig) -> float:
     aave = config.venues.get(Venue.AAVE_V3)
     if how.instrument.type is not InstrumentType.A_TOKEN or not isinstance(aave, AaveConfig):
         return 0.0
-    token = how.instrument.underlying
-    if aave.emode is not None and token in _EMODE_TOKENS:
-        return aave.emode.liquidation_threshold
-    return aave.reserves[token].liquidation_threshold
+    reserve = aave.parameters(how.instrument.underlying)
+    assert reserve is not None, "RunConfig refuses an aToken without its reserve"
+    return reserve.liquidation_threshold

@@ -11,7 +11,7 @@ from basis.models.instruments import Venue
 from basis.models.operations import OperationType, StrategyIntent
 from basis.runtime import fills
 from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +31,7 @@ class BasisTrade(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        params = config.strategy
-        if not isinstance(params, BasisStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not basis")
+        params = parameters(config, BasisStrategyConfig)
         self._config = config
         self._params = params
         self._hedge = Hedge(config, params, config.asset)
@@ -41,7 +39,6 @@ class BasisTrade(QuietStrategy):
         self._spot_column = f"spot:{params.spot_venue}:{config.asset}USDT"
         funding = tuple(f"funding_mean:{leg.venue}:{self._hedge.symbol}" for leg in self._hedge.legs)
         self.conditions = (self._spot_column, *funding)
-        self._middle = (params.margin_ratio_target + params.margin_ratio_trigger) / 2.0
 
     # ------------------------------------------------------------------------------------------------ questions
 
@@ -81,8 +78,6 @@ class BasisTrade(QuietStrategy):
 
     def trigger(self, view: TickView) -> Call | None:
         """Funding below its exit threshold, margin below its trigger, net delta past its limit."""
-        if view.derived("basis.calm", self._calm):
-            return None
         params = self._params
         mean = self._hedge.mean_funding(view)
         if mean < params.funding_exit_threshold:
@@ -91,9 +86,9 @@ class BasisTrade(QuietStrategy):
         worst = self._hedge.worst_margin(view)
         if worst < params.margin_ratio_trigger and not self._hedge.in_transit(view):
             text = f"worst margin ratio {worst:.4f} is below {params.margin_ratio_trigger}"
-            if self._hedge.total_margin(view) >= self._middle:
+            if self._hedge.total_margin(view) >= self._hedge.midway:
                 text += ": move money between exchanges"
-                return Call("rebalance", StrategyIntent.REBALANCE, "margin", text, self._level_margins)
+                return Call("rebalance", StrategyIntent.REBALANCE, "margin", text, self._hedge.level_margins)
             text += ": move money, reduce both legs to target"
             return Call("rebalance", StrategyIntent.REBALANCE, "margin", text, self.retarget)
         delta = abs(self._net_delta(view))
@@ -115,16 +110,6 @@ class BasisTrade(QuietStrategy):
     def _open(self, view: TickView) -> NDArray[np.bool_] | bool:
         return (view.position_column(self._spot_key) >= self._hedge.spot_lot) | (self._hedge.quantities(view) != 0.0)
 
-    def _calm(self, view: TickView) -> NDArray[np.bool_]:
-        """True where no trigger fires: what :meth:`trigger` asks tick by tick, for a window at once."""
-        params, hedge = self._params, self._hedge
-        calm: NDArray[np.bool_] = (
-            (hedge.mean_fundings(view) >= params.funding_exit_threshold)
-            & (hedge.worst_margins(view) >= params.margin_ratio_trigger)
-            & (np.abs(self._net_deltas(view)) <= params.net_delta_trade)
-        )
-        return calm
-
     # --------------------------------------------------------------------------------------------------- orders
 
     def retarget(self, desk: Desk) -> None:
@@ -140,7 +125,7 @@ class BasisTrade(QuietStrategy):
             return
         transfers = len(hedge.venues) if desk.balance("wallet:BaseToken:USDT") > 0.0 else 0
         gas = transfers * desk.gas(OperationType.TRANSFER) + hedge.gas_reserve
-        fees = sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in hedge.venues) if now else 0.0
+        fees = hedge.withdrawal_fees() if now else 0.0
         tied = sum(hedge.margin_needs(desk, before, params.margin_ratio_target).values())
         money = hedge.free(desk) - gas - fees - tied
         change = self._change(desk, money)
@@ -157,7 +142,7 @@ class BasisTrade(QuietStrategy):
         if part == 1.0 or not self._hedge.is_tradable(desk, sizes):
             sizes = dict.fromkeys(sizes, 0.0)
         self._reduce(desk, sizes, level=False)
-        needs = self._hedge.margin_needs(desk, sizes, min(self._hedge.worst_margin(desk.view), self._middle))
+        needs = self._hedge.margin_needs(desk, sizes, min(self._hedge.worst_margin(desk.view), self._hedge.midway))
         self._hedge.to_wallet(desk, amount, needs if any(sizes.values()) else {})
 
     def exit_full(self, desk: Desk) -> None:
@@ -206,18 +191,7 @@ class BasisTrade(QuietStrategy):
         hedge.sell_spot(desk, desk.balance(self._spot_key) - sum(sizes.values()))
         hedge.trade_to(desk, sizes, grow=False)
         if level:
-            self._level_margins(desk)
-
-    def _level_margins(self, desk: Desk) -> None:
-        """Spread all money over the exchanges in proportion to their shorts."""
-        hedge = self._hedge
-        needs = hedge.margin_needs(desk, hedge.sizes(desk), 1.0)
-        total = sum(needs.values())
-        if total <= 0.0:
-            return
-        fees = sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in hedge.venues)
-        ratio = min(max(hedge.free(desk) - fees, 0.0) / total, self._params.margin_ratio_target)
-        hedge.fund(desk, {venue: need * ratio for venue, need in needs.items()})
+            self._hedge.level_margins(desk)
 
     def _rehedge(self, desk: Desk) -> None:
         """Perps alone, to the spot held."""

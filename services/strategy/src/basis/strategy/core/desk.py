@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from basis.models.config import StakingConfig
 from basis.models.errors import ComponentError
-from basis.models.instruments import CLIENT, TOKEN_DECIMALS, Venue, margin_token, wallet_token
+from basis.models.instruments import CLIENT, LST_VENUES, TOKEN_DECIMALS, Venue, margin_token
 from basis.models.operations import TRADES, ExecutionMode, OperationType, OrderSide, StrategyIntent
 from basis.models.order import Order
 from basis.runtime import fills
@@ -35,7 +35,6 @@ _MARGIN_KEPT = 1.2
 """Initial margin of open perps, times this, is not paid out."""
 _ROUNDING = 1e-12
 """Two amounts this close, as a fraction, are the same."""
-_LST_VENUE = {"weETH": "etherfi", "wstETH": "lido"}
 
 
 class ExpectedDeltas(Protocol):
@@ -59,12 +58,6 @@ def spendable(balance: float, reserve: float, decimals: int) -> float:
     while amount > 0.0 and (balance - amount) - reserve < 0.0:
         amount = round(amount - unit, decimals) if exact else math.nextafter(amount, 0.0)
     return max(amount, 0.0)
-
-
-def holding(token: str) -> str:
-    """Instrument key under which a token is held on chain."""
-    venue = _LST_VENUE.get(token)
-    return f"{venue}:LST:{token}" if venue else f"wallet:BaseToken:{wallet_token(token)}"
 
 
 class Desk:
@@ -282,7 +275,7 @@ class Desk:
 
     def eth_price(self, token: str) -> float:
         """Market price of a token in ETH."""
-        column = f"dex_price_eth:{token}" if token in _LST_VENUE else f"dex:{token}WETH"
+        column = f"dex_price_eth:{token}" if token in LST_VENUES else f"dex:{token}WETH"
         return self.market[column]
 
     def flash_borrow(self, amount: float) -> None:

@@ -8,7 +8,7 @@ from basis.models.config import DirectionalStrategyConfig
 from basis.models.instruments import is_inverse
 from basis.models.operations import StrategyIntent
 from basis.runtime import fills
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from basis.models.config import RunConfig
@@ -26,9 +26,7 @@ class Directional(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        params = config.strategy
-        if not isinstance(params, DirectionalStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not directional")
+        params = parameters(config, DirectionalStrategyConfig)
         self._params = params
         self._symbol = params.symbol
         self._perp_key = f"{params.venue}:Perp:{params.symbol}"

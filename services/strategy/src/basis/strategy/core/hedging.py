@@ -63,6 +63,7 @@ class Hedge:
         self._config = config
         self._params = params
         self.gas_reserve = params.gas_reserve or 0.0
+        self.midway = (params.margin_ratio_target + params.margin_ratio_trigger) / 2.0
         self.asset = asset
         self.symbol = f"{asset}USDT"
         self.legs = tuple(Leg(venue, params.hedge_allocation[venue]) for venue in params.hedge_venues())
@@ -211,6 +212,19 @@ class Hedge:
                     missing -= desk.transfer(source, target, "USDT", sent)
             complete = complete and missing <= _DUST_USDT
         return complete
+
+    def level_margins(self, desk: Desk) -> None:
+        """Spread all money over the exchanges in proportion to their shorts, up to the target ratio."""
+        needs = self.margin_needs(desk, self.sizes(desk), 1.0)
+        total = sum(needs.values())
+        if total <= 0.0:
+            return
+        ratio = min(max(self.free(desk) - self.withdrawal_fees(), 0.0) / total, self._params.margin_ratio_target)
+        self.fund(desk, {venue: need * ratio for venue, need in needs.items()})
+
+    def withdrawal_fees(self) -> float:
+        """Fees of one withdrawal of USDT from every exchange."""
+        return sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in self.venues)
 
     def to_wallet(self, desk: Desk, amount: float, needs: Mapping[Venue, float]) -> None:
         """Bring so much USDT to the wallet from exchanges that have more than they need: a little from the richest, more

@@ -8,7 +8,7 @@ from basis.models.config import LendingStrategyConfig
 from basis.models.instruments import TOKEN_DECIMALS, wallet_token
 from basis.models.operations import OperationType, StrategyIntent
 from basis.strategy.core.desk import Desk, spendable
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from basis.models.config import RunConfig
@@ -24,9 +24,7 @@ class PureLending(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig, token: str) -> None:
-        params = config.strategy
-        if not isinstance(params, LendingStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not lending")
+        params = parameters(config, LendingStrategyConfig)
         self._params = params
         self._token = token
         self._asset = wallet_token(token)

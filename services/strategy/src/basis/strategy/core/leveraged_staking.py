@@ -8,7 +8,7 @@ from basis.models.config import LeveragedStrategyConfig
 from basis.models.operations import StrategyIntent
 from basis.strategy.core.leverage import Leverage
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,7 @@ class LeveragedStaking(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        params = config.strategy
-        if not isinstance(params, LeveragedStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not leveraged")
+        params = parameters(config, LeveragedStrategyConfig)
         self._params = params
         self._leverage = Leverage(config, params)
         self._rewards = Rewards(config, params)

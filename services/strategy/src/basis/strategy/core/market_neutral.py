@@ -15,7 +15,7 @@ from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
 from basis.strategy.core.leverage import ENTRY_GROUP, EXIT_GROUP, Leverage
 from basis.strategy.core.leveraged_staking import health_override
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,9 +43,7 @@ class MarketNeutral(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        params = config.strategy
-        if not isinstance(params, MarketNeutralStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not market_neutral")
+        params = parameters(config, MarketNeutralStrategyConfig)
         self._config = config
         self._params = params
         self._hedge = Hedge(config, params, "ETH")
@@ -62,7 +60,6 @@ class MarketNeutral(QuietStrategy):
             f"dex_price_eth:{self._lst}",
             *funding,
         )
-        self._middle = (params.margin_ratio_target + params.margin_ratio_trigger) / 2.0
 
     # ------------------------------------------------------------------------------------------------ questions
 
@@ -105,7 +102,7 @@ class MarketNeutral(QuietStrategy):
 
     def trigger(self, view: TickView) -> Call | None:
         """Margin below its trigger, ETH that is neither staked nor sold, net delta past its limit."""
-        if view.derived("neutral.calm", self._calm) or self._hedge.in_transit(view):
+        if self._hedge.in_transit(view):
             return None
         return self._margin_call(view) or self._loose_eth(view) or self._delta_call(view)
 
@@ -114,9 +111,9 @@ class MarketNeutral(QuietStrategy):
         if worst >= limit:
             return None
         text = f"worst margin ratio {worst:.4f} is below {limit}"
-        if self._hedge.total_margin(view) >= self._middle:
+        if self._hedge.total_margin(view) >= self._hedge.midway:
             text += ": top up from the wallet and the other exchanges"
-            return Call("rebalance", StrategyIntent.REBALANCE, "margin", text, self._level_margins)
+            return Call("rebalance", StrategyIntent.REBALANCE, "margin", text, self._hedge.level_margins)
         text += ": part of the staked side becomes margin"
         return Call("exit_partial", StrategyIntent.REBALANCE, "margin", text, self._raise_margin)
 
@@ -154,19 +151,6 @@ class MarketNeutral(QuietStrategy):
         """Net delta over equity, a fraction."""
         return float(view.derived("neutral.net_delta", _net_deltas))
 
-    def _calm(self, view: TickView) -> NDArray[np.bool_]:
-        """True where no trigger fires: what :meth:`trigger` asks tick by tick, for a window at once."""
-        params = self._params
-        limit = params.dust_equity_fraction * view.figure_column("equity")
-        price = view.market_column(self.conditions[0])
-        calm: NDArray[np.bool_] = (
-            (self._hedge.worst_margins(view) >= params.margin_ratio_trigger)
-            & (view.position_column(self._spot_key) * price <= limit)
-            & (view.position_column(_WALLET_ETH) * price <= limit)
-            & (np.abs(_net_deltas(view)) <= params.net_delta_trade)
-        )
-        return calm
-
     # --------------------------------------------------------------------------------------------------- orders
 
     def retarget(self, desk: Desk) -> None:
@@ -178,7 +162,7 @@ class MarketNeutral(QuietStrategy):
             self._shrink(desk, -change)
         elif desk.worth_sending(change, "ETH"):
             self._grow(desk, change)
-        self._level_margins(desk)
+        self._hedge.level_margins(desk)
 
     def exit_partial(self, desk: Desk, amount: float) -> None:
         """Both sides in proportion; the money goes to the wallet."""
@@ -251,7 +235,7 @@ class MarketNeutral(QuietStrategy):
 
     def _kept_margins(self, desk: Desk) -> dict[Venue, float]:
         """Margin that money must not be taken from: what the shorts need for the ratio they have, or half-way to target."""
-        ratio = min(self._hedge.worst_margin(desk.view), self._middle)
+        ratio = min(self._hedge.worst_margin(desk.view), self._hedge.midway)
         sizes = self._hedge.sizes(desk)
         return self._hedge.margin_needs(desk, sizes, ratio) if any(sizes.values()) else {}
 
@@ -325,18 +309,7 @@ class MarketNeutral(QuietStrategy):
             self.exit_full(desk)
         elif part > 0.0:
             self._shrink(desk, self._staked(desk) * part)
-        self._level_margins(desk)
-
-    def _level_margins(self, desk: Desk) -> None:
-        """Spread all money over the exchanges in proportion to their shorts."""
-        hedge = self._hedge
-        needs = hedge.margin_needs(desk, hedge.sizes(desk), 1.0)
-        total = sum(needs.values())
-        if total <= 0.0:
-            return
-        fees = sum(fills.withdrawal_fee(self._config, venue, "USDT") for venue in hedge.venues)
-        ratio = min(max(hedge.free(desk) - fees, 0.0) / total, self._params.margin_ratio_target)
-        hedge.fund(desk, {venue: need * ratio for venue, need in needs.items()})
+        self._hedge.level_margins(desk)
 
 
 def _net_deltas(view: TickView) -> NDArray[np.float64]:

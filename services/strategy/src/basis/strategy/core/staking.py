@@ -9,7 +9,7 @@ from basis.models.instruments import TOKEN_DECIMALS
 from basis.models.operations import OperationType, StrategyIntent
 from basis.strategy.core.desk import Desk, spendable
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy
+from basis.strategy.core.strategy import Call, QuietStrategy, parameters
 
 if TYPE_CHECKING:
     from basis.models.config import RunConfig
@@ -28,9 +28,7 @@ class Staking(QuietStrategy):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        params = config.strategy
-        if not isinstance(params, StakingStrategyConfig):
-            raise TypeError(f"family {params.family!r} is not staking")
+        params = parameters(config, StakingStrategyConfig)
         self._config = config
         self._params = params
         self._venue = params.staking_venue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from basis.models.errors import InputError
 from basis.models.operations import StrategyIntent
+from basis.models.strategy_config import StrategyConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
 
+P = TypeVar("P", bound=StrategyConfig)
 _DECISION_TYPES = {
     StrategyIntent.ENTRY_FULL: "entry",
     StrategyIntent.ENTRY_PARTIAL: "entry",
@@ -113,6 +116,19 @@ class QuietStrategy:
         """Holds no reward tokens."""
         del view
         return None
+
+
+def parameters(config: RunConfig, kind: type[P]) -> P:
+    """The strategy section of a configuration, as the class of its family.
+
+    Raises:
+        InputError: CONFIG-003, the section is of another family.
+    """
+    found = config.strategy
+    if not isinstance(found, kind):
+        message = f"mode {config.mode!r}: strategy.family is {found.family!r}, which its module cannot read"
+        raise InputError("CONFIG-003", message, "strategy_manager")
+    return found
 
 
 class StrategyFactory(Protocol):

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.instruments import CLIENT, is_inverse, margin_token, split_key, wallet_token
+from basis.models.instruments import CLIENT, holding_key, is_inverse, margin_token, split_key, wallet_token
 from basis.models.operations import ExecutionStatus, OperationType, OrderSide, StrategyIntent
 from basis.strategy.core.desk import Desk
 from basis.strategy.core.strategy import Call
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from basis.strategy.core.view import TickView
 
 _COMPONENT = "strategy_manager"
-_LST_VENUE = {"weETH": "etherfi", "wstETH": "lido"}
 _PAID = 1e-9
 """Part of a withdrawal that may be left unpaid as rounding."""
 _NOTHING_LEFT = 0.01
@@ -268,19 +267,25 @@ class StrategyManager:
     def _calculate_supply_deltas(self, params: OperationParams) -> Deltas:
         """Holding -u; aToken +u/LI."""
         _positive(params, "index")
-        return {_holding(params.token): -params.amount, f"aave_v3:aToken:a{params.token}": params.amount / params.index}
+        return {
+            holding_key(params.token): -params.amount,
+            f"aave_v3:aToken:a{params.token}": params.amount / params.index,
+        }
 
     def _calculate_withdraw_deltas(self, params: OperationParams) -> Deltas:
         """aToken -u/LI; holding +u."""
         _positive(params, "index")
-        return {f"aave_v3:aToken:a{params.token}": -params.amount / params.index, _holding(params.token): params.amount}
+        return {
+            f"aave_v3:aToken:a{params.token}": -params.amount / params.index,
+            holding_key(params.token): params.amount,
+        }
 
     def _calculate_borrow_deltas(self, params: OperationParams) -> Deltas:
         """debtToken +b/BI; holding +b."""
         _positive(params, "index")
         return {
             f"aave_v3:debtToken:debt{params.token}": params.amount / params.index,
-            _holding(params.token): params.amount,
+            holding_key(params.token): params.amount,
         }
 
     def _calculate_repay_deltas(self, params: OperationParams) -> Deltas:
@@ -288,35 +293,35 @@ class StrategyManager:
         _positive(params, "index")
         return {
             f"aave_v3:debtToken:debt{params.token}": -params.amount / params.index,
-            _holding(params.token): -params.amount,
+            holding_key(params.token): -params.amount,
         }
 
     def _calculate_stake_deltas(self, params: OperationParams) -> Deltas:
         """Wallet ETH -e; LST +e/X."""
         _positive(params, "exchange_rate")
-        return {_holding("ETH"): -params.amount, _holding(params.token): params.amount / params.exchange_rate}
+        return {holding_key("ETH"): -params.amount, holding_key(params.token): params.amount / params.exchange_rate}
 
     def _calculate_unstake_deltas(self, params: OperationParams) -> Deltas:
         """LST -l; wallet ETH +l*X, or a claim of as much on the protocol until the queue is done."""
         _positive(params, "exchange_rate")
-        target = f"{params.venue}:BaseToken:ETH" if params.delayed else _holding("ETH")
-        return {_holding(params.token): -params.amount, target: params.amount * params.exchange_rate}
+        target = f"{params.venue}:BaseToken:ETH" if params.delayed else holding_key("ETH")
+        return {holding_key(params.token): -params.amount, target: params.amount * params.exchange_rate}
 
     def _calculate_swap_deltas(self, params: OperationParams) -> Deltas:
         """In -q; out +q*P_in/P_out*(1-cost)."""
         _positive(params, "price")
         _positive(params, "target_price")
         received = params.amount * params.price / params.target_price * (1.0 - params.slippage)
-        return {_holding(params.token): -params.amount, _holding(params.target_token): received}
+        return {holding_key(params.token): -params.amount, holding_key(params.target_token): received}
 
     def _calculate_flash_borrow_deltas(self, params: OperationParams) -> Deltas:
         """Wallet WETH +D; owed +D."""
-        return {_holding("WETH"): params.amount, f"{params.venue}:debtToken:flashWETH": params.amount}
+        return {holding_key("WETH"): params.amount, f"{params.venue}:debtToken:flashWETH": params.amount}
 
     def _calculate_flash_repay_deltas(self, params: OperationParams) -> Deltas:
         """Wallet WETH -D(1+f); owed -D."""
         paid = params.amount * (1.0 + params.fee_rate)
-        return {_holding("WETH"): -paid, f"{params.venue}:debtToken:flashWETH": -params.amount}
+        return {holding_key("WETH"): -paid, f"{params.venue}:debtToken:flashWETH": -params.amount}
 
     def _calculate_transfer_deltas(self, params: OperationParams) -> Deltas:
         """Source -q; target +q - withdrawal fee, in transit first where it takes time; nothing arrives at the client."""
@@ -342,12 +347,6 @@ def _schedule(config: RunConfig, run: RunRef) -> dict[int, tuple[float, float]]:
         deposit, withdrawal = found.get(tick, (0.0, 0.0))
         found[tick] = (deposit + max(flow.amount, 0.0), withdrawal + max(-flow.amount, 0.0))
     return found
-
-
-def _holding(token: str) -> str:
-    """Instrument key under which a token is held on chain."""
-    venue = _LST_VENUE.get(token)
-    return f"{venue}:LST:{token}" if venue else f"wallet:BaseToken:{wallet_token(token)}"
 
 
 def _buys(params: OperationParams) -> bool:

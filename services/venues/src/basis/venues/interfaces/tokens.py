@@ -1,22 +1,13 @@
-"""Where a token is held on chain, and whether a mode may hold it there. Pure."""
+"""Whether a mode may hold what an order moves. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from basis.models.instruments import wallet_token
 from basis.venues.core.interface import VenueRefusal
 
 if TYPE_CHECKING:
     from basis.models.config import RunConfig
-
-_LST_VENUE = {"weETH": "etherfi", "wstETH": "lido"}
-
-
-def holding_key(token: str) -> str:
-    """Where a token is while it is not supplied: the LST of its protocol, else the wallet."""
-    venue = _LST_VENUE.get(token)
-    return f"{venue}:LST:{token}" if venue else f"wallet:BaseToken:{wallet_token(token)}"
 
 
 def require_held(config: RunConfig, *keys: str, component: str) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 from pydantic import JsonValue
 
 from basis.models.config import AaveConfig, AaveReserveConfig
-from basis.models.instruments import AAVE_RESERVES, Venue, asset_of
+from basis.models.instruments import AAVE_RESERVES, Venue, asset_of, holding_key
 from basis.models.messages import Settlement
 from basis.models.operations import OperationType, SettlementKind
+from basis.models.venue_config import EMODE_TOKENS
 from basis.venues.core.interface import At, PassiveVenue, Step, Stretch, VenueRefusal
-from basis.venues.interfaces.tokens import holding_key, require_held
+from basis.venues.interfaces.tokens import require_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T", float, "NDArray[np.float64]")
 
 _COMPONENT = "aave_v3"
-_EMODE_TOKENS = frozenset({"WETH", "weETH", "wstETH"})
 # a repayment or withdrawal of "all", and a borrowing of the whole limit, are computed from the same floats on both
 # sides; this much of it may be rounding
 _ROUNDING = 1e-12
@@ -82,18 +82,10 @@ def reserve_of(config: RunConfig, token: str) -> AaveReserveConfig:
         VenueRefusal: VEN-009, no such reserve.
     """
     aave = _aave(config)
-    reserve = aave.reserves.get(token)
+    reserve = aave.parameters(token)
     if reserve is None:
         raise VenueRefusal("VEN-009", f"no reserve {token!r}; known: {', '.join(aave.reserves)}", _COMPONENT)
-    if aave.emode is None or token not in _EMODE_TOKENS:
-        return reserve
-    return reserve.model_copy(
-        update={
-            "ltv": aave.emode.ltv,
-            "liquidation_threshold": aave.emode.liquidation_threshold,
-            "liquidation_bonus": aave.emode.liquidation_bonus,
-        }
-    )
+    return reserve
 
 
 def account_data(ledger: Mapping[str, float], at: At) -> AccountData:
@@ -295,8 +287,8 @@ def _withdraw(amount: float, token: str, ledger: Mapping[str, float], at: At) ->
 def _borrow(amount: float, token: str, reserve: AaveReserveConfig, ledger: Mapping[str, float], at: At) -> Step:
     if not reserve.borrowing_enabled:
         raise VenueRefusal("VEN-009", f"{token}: borrowing is off", _COMPONENT)
-    if _aave(at.config).emode is not None and token not in _EMODE_TOKENS:
-        known = ", ".join(name for name in AAVE_RESERVES if name in _EMODE_TOKENS)
+    if _aave(at.config).emode is not None and token not in EMODE_TOKENS:
+        known = ", ".join(name for name in AAVE_RESERVES if name in EMODE_TOKENS)
         raise VenueRefusal("VEN-009", f"{token}: in e-mode only {known} may be borrowed", _COMPONENT)
     key = debt_key(token)
     require_held(at.config, key, holding_key(token), component=_COMPONENT)

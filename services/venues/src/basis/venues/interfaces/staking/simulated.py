@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import JsonValue
 
 from basis.models.config import StakingConfig
-from basis.models.instruments import Venue, wallet_token
+from basis.models.instruments import Venue, holding_key, wallet_token
 from basis.models.messages import Settlement
 from basis.models.operations import OperationType, SettlementKind
 from basis.venues.core.interface import At, PassiveVenue, Step, Stretch, VenueRefusal
-from basis.venues.interfaces.tokens import holding_key, require_held
+from basis.venues.interfaces.tokens import require_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from basis.models.errors import ComponentError
-from basis.models.instruments import wallet_token
+from basis.models.instruments import holding_key, wallet_token
 from basis.models.operations import OperationType
 from basis.runtime.fills import swap_cost
 from basis.venues.core.interface import At, PassiveVenue, Step, VenueRefusal
-from basis.venues.interfaces.tokens import holding_key, require_held
+from basis.venues.interfaces.tokens import require_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
