@@ -1,0 +1,1 @@
+"""Basis from Python: submit a run, wait for it, take its result as data frames."""
