@@ -60,6 +60,13 @@ ERROR_REGISTRY: Mapping[str, str] = MappingProxyType(
         "VEN-007": "order below venue limits",
         "VEN-008": "insufficient balance at venue",
         "VEN-009": "operation refused by venue rules",
+        "VEN-010": "outcome at the venue unknown",
+        "VEN-011": "clock differs from the venue's",
+        "VEN-012": "transaction reverted",
+        "VEN-013": "gas price above the cap",
+        "VEN-014": "order never arrived at the venue",
+        "VEN-015": "order outside the trading limits",
+        "VEN-016": "trading is not armed",
         "LOG-001": "event log write failed",
         "LOG-002": "event log buffer overflow",
         "LOG-003": "log directory creation failed",
@@ -83,6 +90,9 @@ ERROR_REGISTRY: Mapping[str, str] = MappingProxyType(
         "BUS-002": "no service answered",
         "BUS-003": "message invalid",
         "RUN-001": "unknown run",
+        "AUTH-001": "API key missing or unknown",
+        "AUTH-002": "API key lacks the scope",
+        "AUTH-003": "too many requests",
     }
 )
 """Code -> what it means, in a few words."""
@@ -100,9 +110,17 @@ _SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         "VEN-007": Severity.MEDIUM,
         "VEN-008": Severity.MEDIUM,
         "VEN-009": Severity.MEDIUM,
+        "VEN-010": Severity.HIGH,
+        "VEN-012": Severity.MEDIUM,
+        "VEN-013": Severity.MEDIUM,
+        "VEN-014": Severity.MEDIUM,
+        "VEN-015": Severity.MEDIUM,
         "LOG-002": Severity.HIGH,
         "BUS-002": Severity.HIGH,
         "RUN-001": Severity.LOW,
+        "AUTH-001": Severity.LOW,
+        "AUTH-002": Severity.LOW,
+        "AUTH-003": Severity.LOW,
         "ENGINE-003": Severity.MEDIUM,
     }
 )

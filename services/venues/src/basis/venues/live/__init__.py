@@ -1,0 +1,1 @@
+"""Real venues: exchanges through ccxt, Ethereum through web3. The only place that holds credentials."""
