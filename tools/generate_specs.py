@@ -1240,9 +1240,12 @@ COMPONENTS = (
     Component(
         "gateway",
         "Gateway",
-        _files(_GATEWAY, "app", "backtest_service", "requests", "answers", "problems", "http"),
+        (
+            *_files(_GATEWAY, "app", "backtest_service", "requests", "answers", "problems", "http"),
+            *_files(_GATEWAY, "access", "keys", "limits", "connections", "status_feed"),
+        ),
         (),
-        _tests("integration/test_gateway_http"),
+        _tests("integration/test_gateway_http", "integration/test_gateway_access", "unit/gateway/test_keys"),
     ),
     Component(
         "market_data",

@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from tests.support.gateway import Api, connected, deployed, problem, settings_of
 
 from basis.cli import services
 from basis.gateway import app as gateway
@@ -21,14 +21,13 @@ from basis.gateway.backtest_service import BacktestService
 from basis.models.errors import ComponentError
 from basis.models.messages import RunRecord, RunStatus
 from basis.runtime import bus as subjects
-from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
 from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(120)
@@ -45,49 +44,6 @@ LONG = {
 CORE = ("execution", "venues", "monitors", "event-logger")
 
 
-class Api(NamedTuple):
-    """A gateway and the services behind it."""
-
-    http: httpx.AsyncClient
-    settings: Settings
-
-    async def submit(self, body: dict[str, Any]) -> str:
-        """Id of an accepted run."""
-        answer = await self.http.post("backtest/", json=body)
-        assert answer.status_code == 202, answer.text
-        found = answer.json()
-        assert found == {
-            "request_id": found["correlation_id"],
-            "correlation_id": found["correlation_id"],
-            "status": "queued",
-        }
-        assert answer.headers["x-correlation-id"] == found["correlation_id"]
-        return str(found["correlation_id"])
-
-    async def status(self, cid: str) -> dict[str, Any]:
-        """Status of a run."""
-        answer = await self.http.get(f"backtest/{cid}/status")
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    async def until(self, cid: str, *wanted: str) -> dict[str, Any]:
-        """Wait for one of some statuses."""
-        deadline = time.monotonic() + 60
-        while (found := await self.status(cid))["status"] not in wanted:
-            assert time.monotonic() < deadline, found
-            await asyncio.sleep(0.02)
-        return found
-
-    def directories(self) -> list[str]:
-        """Directories of runs."""
-        root = self.settings.logs_dir
-        return (
-            [entry.name for entry in root.iterdir() if re.fullmatch("[0-9a-f]{32}", entry.name)]
-            if root.is_dir()
-            else []
-        )
-
-
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample") / "catalogue"
@@ -101,40 +57,9 @@ def nats() -> Iterator[NatsServer]:
         yield server
 
 
-def settings_of(nats: NatsServer, sample: Path, folder: Path) -> Settings:
-    return Settings(
-        nats_url=nats.url,
-        data_dir=sample,
-        logs_dir=folder / "logs",
-        cache_dir=folder / "cache",
-        gateway_port=0,
-        request_timeout_s=2.0,
-    )
-
-
 @pytest.fixture
 def settings(nats: NatsServer, sample: Path, tmp_path: Path) -> Settings:
     return settings_of(nats, sample, tmp_path)
-
-
-@asynccontextmanager
-async def deployed(settings: Settings, names: Sequence[str] = subjects.RUN_CRITICAL) -> AsyncIterator[Api]:
-    async with (
-        services.running(names, settings),
-        gateway.running(settings) as url,
-        httpx.AsyncClient(base_url=f"{url}/", timeout=30) as http,
-    ):
-        yield Api(http, settings)
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Bus]:
-    bus = Bus(settings, "test")
-    await bus.connect()
-    try:
-        yield bus
-    finally:
-        await bus.stop()
 
 
 @pytest.fixture
@@ -149,18 +74,6 @@ async def idle(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     with NatsServer() as nats:
         async with deployed(settings_of(nats, sample, tmp_path_factory.mktemp("idle"))) as found:
             yield found
-
-
-def problem(answer: httpx.Response, status: int, code: str | None) -> str:
-    """Check a problem document; returns its detail."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-correlation-id"])
-    found = answer.json()
-    assert set(found) == {"type", "title", "status", "detail", "instance", "error_code"}
-    assert (found["status"], found["error_code"], found["instance"]) == (status, code, answer.request.url.path)
-    assert found["type"] == (f"urn:basis:error:{code}" if code else "about:blank")
-    return str(found["detail"])
 
 
 # ---------------------------------------------------------------------------------------------------- happy path

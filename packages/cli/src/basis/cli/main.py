@@ -73,6 +73,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(services_app, name="services")
 analyze_app = typer.Typer(help="Is a strategy sound?", no_args_is_help=True)
 app.add_typer(analyze_app, name="analyze")
+keys_app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Root of the run directories. Default: logs/.")]
@@ -218,6 +220,27 @@ def services_up(
     from basis.cli.commands import services_up as up  # noqa: PLC0415
 
     raise typer.Exit(up.command(nats, data, logs))
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Option(help="Whose key it is: letters, digits, '.', '_', '-'.")] = "me",
+    scope: Annotated[str, typer.Option(help="read, run (and read), or trade (and both).")] = "run",
+    file: Annotated[Path | None, typer.Option(help="Add the hashed line to this file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Make a key; it is shown this once, and kept as a hash only."""
+    from basis.cli.commands import keys  # noqa: PLC0415
+
+    raise typer.Exit(keys.new(name, scope, file, as_json=json_))
+
+
+@keys_app.command("list")
+def keys_list(json_: Json = False) -> None:
+    """Names and scopes of the keys of BASIS_API_KEYS_FILE and BASIS_API_KEYS."""
+    from basis.cli.commands import keys  # noqa: PLC0415
+
+    raise typer.Exit(keys.list_keys(as_json=json_))
 
 
 @app.command()

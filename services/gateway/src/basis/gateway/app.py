@@ -14,10 +14,15 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from basis.gateway import problems
+from basis.gateway import keys, problems
+from basis.gateway.access import Guard
 from basis.gateway.backtest_service import BacktestService
+from basis.gateway.connections import bounded_protocol
 from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
+from basis.gateway.keys import Keyring
+from basis.gateway.limits import RateLimit
 from basis.gateway.routes import Context, backtest, health, strategies
+from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
 from basis.runtime import health as service_health
 from basis.runtime import telemetry
@@ -62,11 +67,18 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def create_app(context: Context) -> ASGIApp:
-    """The API over a connected bus."""
+def create_app(context: Context, ring: Keyring | None = None) -> ASGIApp:
+    """The API over a connected bus.
+
+    Args:
+        context: what the handlers work with.
+        ring: API keys; none = none are asked for.
+    """
     app = _api()
     app.state.context = context
-    return Envelope(app)
+    settings = context.settings
+    limit = RateLimit(settings.gateway_rate_per_s, settings.gateway_burst)
+    return Envelope(Guard(app, ring or Keyring(), limit, context.clock), settings.gateway_patience_s)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -103,16 +115,20 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     """The gateway while the context is open; yields the URL of the API.
 
     Raises:
-        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS.
+        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS; CONFIG-00x, its API keys.
     """
     telemetry.install(SERVICE)
+    ring = keys.required(settings)
     with _listening(settings) as listener:
         bus, closing, clock = Bus(settings, SERVICE), asyncio.Event(), SystemClock()
         await bus.connect()
-        context = Context(bus, BacktestService(bus, clock), settings, clock, clock.monotonic(), closing)
+        backtests = BacktestService(bus, clock)
+        context = Context(bus, backtests, settings, clock, clock.monotonic(), closing, StatusFeeds(backtests))
         server = _Server(
             uvicorn.Config(
-                create_app(context),
+                create_app(context, ring),
+                http=bounded_protocol(settings.gateway_connections, settings.gateway_patience_s),
+                proxy_headers=False,  # whoever connects is the client: a header cannot say otherwise
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -141,7 +157,7 @@ async def serve(settings: Settings, told: asyncio.Event) -> None:
     """The gateway, as the main job of a process, until it is told to stop.
 
     Raises:
-        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS.
+        ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS; CONFIG-00x, its API keys.
     """
     async with running(settings) as url:
         _log.info("gateway is ready: %s, documentation at %s/docs", url, url)

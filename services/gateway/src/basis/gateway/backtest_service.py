@@ -289,7 +289,10 @@ class BacktestService:
                 if status.status in ENDED:
                     return
                 try:
-                    status = await asyncio.wait_for(news.get(), _LOOK_EVERY_S)
+                    async with asyncio.timeout(
+                        _LOOK_EVERY_S
+                    ):  # wait_for of Python 3.11 loses a cancellation now and then
+                        status = await news.get()
                 except TimeoutError:
                     status = await self.status(correlation_id)
         finally:

@@ -1,7 +1,8 @@
-"""What holds for every request: a correlation id on each answer, a bound on each body, strict JSON."""
+"""What holds for every request: a correlation id on each answer, bounds on each body, strict JSON."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,16 +26,22 @@ HEADER_CORRELATION_ID: Final = "X-Correlation-ID"
 MAX_BODY_BYTES: Final = 1_000_000
 _CID = re.compile("[0-9a-f]{32}")
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes"
+_PATIENCE_S = 15.0
 
 
 class Envelope:
     """ASGI wrapper around the whole app, so that even an unexpected error's answer carries its correlation id.
 
     The id is the run's where the request is about a run, else the client's own (32 lower-case hex), else a fresh one.
+
+    Args:
+        app: what is wrapped.
+        patience_s: for the whole body of a request, seconds.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, patience_s: float = _PATIENCE_S) -> None:
         self._app = app
+        self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,7 +65,7 @@ class Envelope:
             answer = JSONResponse(problem.model_dump(), 413, media_type=problems.MEDIA_TYPE)
             await answer(scope, receive, stamped)
             return
-        await self._app(scope, _bounded(receive), stamped)
+        await self._app(scope, _bounded(receive, self._patience_s), stamped)
 
 
 def _announced_length(headers: Headers) -> int:
@@ -66,13 +73,22 @@ def _announced_length(headers: Headers) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Count a body that comes without a length."""
-    received = 0
+def _bounded(receive: Receive, patience_s: float) -> Receive:
+    """Count a body that comes without a length, and do not wait for ever for the rest of one."""
+    received, whole = 0, False
+    deadline: float | None = None
 
     async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, whole, deadline
+        if whole:
+            return await receive()  # what follows is the end of the connection: it may take its time
+        deadline = deadline or asyncio.get_running_loop().time() + patience_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError as error:
+            raise HTTPException(408, f"the body did not come within {patience_s:g} s") from error
+        whole = not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > MAX_BODY_BYTES:
             raise HTTPException(413, _TOO_LARGE)

@@ -62,10 +62,18 @@ class NotEnded(Exception):
     """The result of a run was asked for before its end."""
 
 
+_STATUSES: Final = {
+    "RUN-001": HTTPStatus.NOT_FOUND,
+    "AUTH-001": HTTPStatus.UNAUTHORIZED,
+    "AUTH-002": HTTPStatus.FORBIDDEN,
+    "AUTH-003": HTTPStatus.TOO_MANY_REQUESTS,
+}
+
+
 def status_of(error: ComponentError) -> int:
     """HTTP status of an error."""
-    if error.error_code == "RUN-001":
-        return HTTPStatus.NOT_FOUND
+    if error.error_code in _STATUSES:
+        return _STATUSES[error.error_code]
     if isinstance(error, InputError):
         return HTTPStatus.UNPROCESSABLE_ENTITY
     return HTTPStatus.SERVICE_UNAVAILABLE if error.error_code in _UNAVAILABLE else HTTPStatus.INTERNAL_SERVER_ERROR

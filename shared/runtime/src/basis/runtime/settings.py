@@ -41,6 +41,21 @@ class Settings(BaseSettings):
     """Address that the HTTP API binds to."""
     gateway_port: int = Field(default=8001, ge=0, le=65_535)
     """Port that the HTTP API binds to; 0 picks a free one."""
+    api_keys_file: Path | None = None
+    """File with one hashed API key a line, as ``basis keys new`` prints them; None = no keys, or those of ``api_keys``."""
+    api_keys: str = ""
+    """Hashed API keys in place of a file, separated by newlines or semicolons."""
+    gateway_open: bool = False
+    """True serves without API keys although the address is not loopback: only where something else keeps strangers out,
+    as in docker-compose.yml, whose port is published on 127.0.0.1 alone."""
+    gateway_rate_per_s: float = Field(default=200.0, gt=0)
+    """Requests a second that one key, or one address without a key, may make in the long run."""
+    gateway_burst: int = Field(default=1000, ge=1)
+    """Requests that it may make at once after a pause."""
+    gateway_connections: int = Field(default=512, ge=1)
+    """Connections that are open at once; one more is closed unread."""
+    gateway_patience_s: float = Field(default=15.0, gt=0)
+    """How long a client may take for its request, and for taking what it is sent, seconds."""
     health_file: Path | None = None
     """File that the service touches while it can reach NATS; container health checks read its age."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from basis.cli import backtest, deployment, services
 from basis.cli.output import refusal
+from basis.gateway import keys
 from basis.models.errors import ComponentError, InputError
 from basis.runtime import bus as subjects
 from basis.runtime.nats_server import NatsServer, NatsServerError
@@ -22,6 +23,7 @@ def command(nats: str | None, data: Path | None, logs: Path | None) -> int:
     settings = Settings(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
     server = NatsServer(store=Path(".cache/basis/nats")) if nats is None else None
     try:
+        keys.required(settings)  # better one refusal now than a gateway that ends again and again
         backtest.ensure_data(
             settings.data_dir,
             given="data_dir" in settings.model_fields_set,

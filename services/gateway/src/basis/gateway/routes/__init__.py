@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 if TYPE_CHECKING:
     from basis.gateway.backtest_service import BacktestService
+    from basis.gateway.status_feed import StatusFeeds
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -27,6 +28,8 @@ class Context:
     """Monotonic time of the start, seconds."""
     closing: asyncio.Event
     """Set when the server is told to stop: open streams end."""
+    feeds: StatusFeeds
+    """For those who follow a run."""
 
 
 def _context(request: Request) -> Context:

@@ -95,7 +95,7 @@ async def cancel(correlation_id: RunId, context: Ctx, response: Response) -> Run
 
 
 async def _events(correlation_id: str, context: Context) -> AsyncIterator[bytes]:
-    async with aclosing(context.backtests.follow(correlation_id)) as statuses:
+    async with aclosing(context.feeds.follow(correlation_id)) as statuses:
         async for found in statuses:
             yield _event("progress", found)
             if context.closing.is_set():
