@@ -21,9 +21,12 @@ from basis.gateway.connections import bounded_protocol
 from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
 from basis.gateway.keys import Keyring
 from basis.gateway.limits import RateLimit
-from basis.gateway.routes import Context, backtest, health, strategies
+from basis.gateway.routes import Context, backtest, health, results, results_log, strategies
+from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
+from basis.results.core.metrics import warm
+from basis.results.reader import Results
 from basis.runtime import health as service_health
 from basis.runtime import telemetry
 from basis.runtime.bus import Bus
@@ -96,7 +99,7 @@ def _api() -> _Api:
         redoc_url=None,
     )
     problems.install(app)
-    for router in (backtest.router, strategies.router, health.router):
+    for router in (backtest.router, results.router, results_log.router, strategies.router, health.router):
         app.include_router(router, prefix=PREFIX)
     return app
 
@@ -123,7 +126,9 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         bus, closing, clock = Bus(settings, SERVICE), asyncio.Event(), SystemClock()
         await bus.connect()
         backtests = BacktestService(bus, clock)
-        context = Context(bus, backtests, settings, clock, clock.monotonic(), closing, StatusFeeds(backtests))
+        feeds = StatusFeeds(backtests)
+        runs = RunList(backtests, Results(settings.logs_dir, settings.results_cache_dir), clock)
+        context = Context(bus, backtests, runs, settings, clock, clock.monotonic(), closing, feeds)
         server = _Server(
             uvicorn.Config(
                 create_app(context, ring),
@@ -138,6 +143,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             )
         )
         beating = asyncio.create_task(service_health.beat(bus, settings))
+        warming = asyncio.create_task(asyncio.to_thread(warm))
         try:
             service_health.serve(bus, SERVICE)
             await bus.start()
@@ -150,6 +156,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
                 await serving
         finally:
             beating.cancel()
+            await warming
             await bus.stop()
 
 

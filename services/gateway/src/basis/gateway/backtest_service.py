@@ -27,7 +27,7 @@ from basis.runtime.clock import new_correlation_id
 from basis.runtime.structured_logger import StructuredLogger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Container, Sequence
 
     from nats.aio.msg import Msg
     from nats.js.api import RawStreamMsg
@@ -186,8 +186,12 @@ class BacktestService:
             return None
         return RunOutcome.model_validate_json(entry.value or b"")
 
-    async def list(self) -> Sequence[RunStatus]:
-        """All runs that this cluster remembers: queued ones first, then newest first."""
+    async def list(self, without: Container[str] = ()) -> Sequence[RunStatus]:
+        """All runs that this cluster remembers: queued ones first, then newest first.
+
+        Args:
+            without: runs that need not be looked up.
+        """
         runs = await self._bus.bucket(subjects.KV_RUNS)
         reads = asyncio.Semaphore(_READS_AT_ONCE)
         submitted = await self._submitted()  # before the keys: a run that begins meanwhile is in one of the two
@@ -200,7 +204,7 @@ class BacktestService:
                 except InputError:  # gone between the two looks
                     return None
 
-        known = dict.fromkeys([*recorded, *submitted])
+        known = [cid for cid in dict.fromkeys([*recorded, *submitted]) if cid not in without]
         found = await asyncio.gather(*(look(correlation_id) for correlation_id in known))
         return sorted((status for status in found if status is not None), key=_recency, reverse=True)
 

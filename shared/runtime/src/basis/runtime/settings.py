@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Catalogue of market data; read by the venues service alone."""
     cache_dir: Path = Path(".cache/basis/columns")
     """Memory-mapped columns made from the catalogue, by content; safe to delete."""
+    results_cache_dir: Path = Path(".cache/basis/results")
+    """Curves of sealed runs as Parquet, made from their logs; safe to delete. Written by the gateway and the command line."""
     configs_dir: Path = Field(default_factory=lambda: _project_folder("configs"))
     """Folder of modes, venues and share classes; read by the gateway and the command line."""
     gateway_host: str = "127.0.0.1"

@@ -1,0 +1,179 @@
+"""Columns of runs, extracted once: in memory for those last looked at, as Parquet in a folder for sealed ones.
+
+The folder is safe to delete at any time. What cannot be written there stays in memory only: logs and cache may be read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import polars as pl
+
+from basis.models.errors import ComponentError
+from basis.results import extract
+from basis.results.core import growth
+from basis.results.lines import EventFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from basis.models.messages import RunMetadata
+    from basis.results.directories import RunDir
+
+_IN_MEMORY: Final = 48
+"""Groups of columns kept in memory; one of a 105,121-tick run is some megabytes."""
+_FORMAT: Final = "1"
+"""Changes when what is cached changes."""
+_COMPONENT = "results_cache"
+_log = logging.getLogger(__name__)
+
+
+class _Kept(NamedTuple):
+    frame: pl.DataFrame
+    offset: int
+    """Bytes of the event file that are in it."""
+    sealed: bool
+
+
+class ColumnCache:
+    """Groups of columns of runs; threads may share one.
+
+    Args:
+        folder: where Parquet files go; None keeps everything in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+        self._busy: dict[tuple[str, ...], threading.Lock] = {}
+
+    def get(self, run: RunDir, metadata: RunMetadata, group: str) -> pl.DataFrame:
+        """Columns of a group, one row a tick, with the column ``tick``. Of a run that goes on: those on disk so far.
+
+        Raises:
+            ComponentError: LOG-004, a file is not what was sealed, or not what the event-logger writes.
+        """
+        check_size(run, metadata, extract.GROUPS[group].event_type)
+        key = (str(run.path), seal_key(metadata), group)
+        with self._lock:
+            one_at_a_time = self._busy.setdefault(key, threading.Lock())
+        with one_at_a_time:
+            kept = self._remembered(key)
+            if kept is None or not kept.sealed:
+                kept = self._load(run, metadata, group, kept)
+                self._remember(key, kept)
+        with self._lock:
+            self._busy.pop(key, None)
+        return kept.frame
+
+    def forget(self, run: RunDir) -> None:
+        """Let go of what is in memory of a run."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == str(run.path)]:
+                del self._kept[key]
+
+    def _remembered(self, key: tuple[str, ...]) -> _Kept | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def _remember(self, key: tuple[str, ...], kept: _Kept) -> None:
+        with self._lock:
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > _IN_MEMORY:
+                self._kept.popitem(last=False)
+
+    def _load(self, run: RunDir, metadata: RunMetadata, group: str, before: _Kept | None) -> _Kept:
+        sealed = metadata.sealed_at is not None
+        path = self._file(run, metadata, group) if sealed else None
+        if path is not None:
+            with contextlib.suppress(OSError, pl.exceptions.PolarsError):  # not there, or not whole: made again
+                return _Kept(pl.read_parquet(path, memory_map=False), 0, sealed=True)
+        kept = _extracted(run, metadata, group, before)
+        if path is not None:
+            _write(kept.frame, path)
+        return kept
+
+    def _file(self, run: RunDir, metadata: RunMetadata, group: str) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / run.correlation_id / f"{run.pid}-{seal_key(metadata)}" / f"{group}.parquet"
+
+
+def _extracted(run: RunDir, metadata: RunMetadata, group: str, before: _Kept | None) -> _Kept:
+    """Read a group from its file; only what is new where a part is known."""
+    known = extract.GROUPS[group]
+    with EventFile(run.event_file(known.event_type)) as file:
+        offset = before.offset if before is not None and before.offset <= file.size else 0
+        frame = extract.read(file, known, offset)
+        if before is not None and offset:
+            added = frame.select(column for column in before.frame.columns if column in frame.columns)
+            frame = extract.last_of_tick(pl.concat([before.frame.select(added.columns), added]))
+        size = file.size
+    if group == "equity":
+        frame = _with_capital(frame, run, metadata)
+    return _Kept(frame, size, sealed=metadata.sealed_at is not None)
+
+
+def _with_capital(frame: pl.DataFrame, run: RunDir, metadata: RunMetadata) -> pl.DataFrame:
+    check_size(run, metadata, "execution_deltas")
+    with EventFile(run.event_file("execution_deltas")) as file:
+        flows = extract.client_flows(file)
+    ticks, equity = frame[extract.TICK].to_numpy(), frame["equity"].to_numpy()
+    capital = growth.capital_column(metadata.initial_capital, ticks, flows)
+    found = growth.growth(equity, capital)
+    return frame.with_columns(
+        pl.Series("capital", capital), pl.Series("growth", found.unit), pl.Series("drawdown", found.drawdown)
+    )
+
+
+def seal_key(metadata: RunMetadata) -> str:
+    """What tells the content of two directories apart: a hash over the seals of the event files."""
+    if metadata.sealed_at is None:
+        return "open"
+    seals = sorted((name, seal.sha256) for name, seal in metadata.files.items())
+    return hashlib.sha256(f"{_FORMAT} {metadata.event_hash} {seals}".encode()).hexdigest()[:16]
+
+
+def check_size(run: RunDir, metadata: RunMetadata, event_type: str) -> None:
+    """A file of a sealed run must be as long as it was sealed: a cheap look that finds copies cut short.
+
+    Raises:
+        ComponentError: LOG-004, it is not; ``basis verify`` reads every line.
+    """
+    path = run.event_file(event_type)
+    seal = metadata.files.get(f"events/{path.name}")
+    if metadata.sealed_at is None or seal is None:
+        return
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ComponentError("LOG-004", f"{path} is missing: the directory is incomplete", _COMPONENT) from None
+    if size != seal.bytes:
+        message = (
+            f"{path} has {size:,} bytes, sealed with {seal.bytes:,}: copy the directory again, or see 'basis verify'"
+        )
+        raise ComponentError("LOG-004", message, _COMPONENT)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    """Beside, then renamed: readers see a whole file or none. Trouble with the cache is no trouble of the reader's."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.write_parquet(beside, compression="lz4")
+        beside.replace(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        _log.info("curves are not cached at %s: %s", path, error)
+        with contextlib.suppress(OSError):
+            beside.unlink()

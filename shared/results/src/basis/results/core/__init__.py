@@ -1,0 +1,1 @@
+"""Pure computations over what a run left behind: no I/O, no clock."""
