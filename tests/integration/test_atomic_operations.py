@@ -8,12 +8,13 @@ import pytest
 from tests.support.cluster import Cluster, Spy, embedded_cluster
 from tests.support.market import write_market
 
-from basis.models.messages import OrdersReply, OrdersRequest
+from basis.models.messages import OrdersReply, OrdersRequest, Window
 from basis.models.operations import ExecutionMode, OperationType, StrategyIntent
 from basis.models.order import Order
-from basis.runtime import bus as subjects
+from basis.runtime import codec
 from basis.runtime.gas import gas_fee
 from basis.runtime.timeline import atomic_group_id, operation_id
+from basis.runtime.valuation import Valuer
 from basis.strategy.core.deltas import OperationParams
 from basis.strategy.core.desk import make_order
 from basis.strategy.core.strategy_manager import StrategyManager
@@ -61,9 +62,11 @@ def group(run: RunRef, tick: int, flash: float, equity: float) -> tuple[Order, .
 
 
 async def send(cluster: Cluster, run: RunRef, orders: tuple[Order, ...], held: dict[str, float]) -> OrdersReply:
-    state = portfolio(held, market=ROW, capital=held[ETH], tick=3)
-    request = OrdersRequest(run=run, tick=3, orders=orders, ledger=held, portfolio=state)
-    return await cluster.bus.request(subjects.orders(run.correlation_id), request, OrdersReply)
+    capital = sum(amount * Valuer.of(CONFIG).unit_share(key, ROW) for key, amount in held.items())
+    state = portfolio(held, market=ROW, capital=capital, tick=3)
+    window = Window(first_tick=3, ticks=1, market={k: codec.pack([v], k) for k, v in ROW.items()}, balances={})
+    request = OrdersRequest(run=run, tick=3, orders=orders, ledger=held, portfolio=state, window=window)
+    return await cluster.trade(request)
 
 
 def story(spy: Spy) -> dict[str, int]:
@@ -88,10 +91,10 @@ async def test_group_that_succeeds_makes_exactly_its_deltas(tmp_path: Path) -> N
         "atomic_operation_groups": 1,
         "execution_deltas": 4,
         "reconciliations": 1,
-        "positions": 1,
+        "positions": 2,  # after the group, and the tick once more
         "tight_loop_executions": 4,
     }
-    assert story(spy) == reply.counts
+    assert story(spy) == {kind: len(reply.events[kind]) for kind in story(spy)}
     (found,) = spy.events("atomic_operation_groups")
     assert (found["group_status"], found["rollback_triggered"], found["rollback_reason"]) == ("completed", False, None)
     assert found["total_gas_fees"] == pytest.approx(GAS)
@@ -125,8 +128,8 @@ async def test_step_that_violates_the_borrow_limit_rolls_back_every_step(tmp_pat
     assert [answer.status for answer in reply.handshakes] == ["rolled_back"] * 4
     assert {answer.error_code for answer in reply.handshakes} == {"EXEC-005"}
     assert reply.ledger == before
-    assert reply.portfolio.positions == before
-    assert reply.portfolio.attribution == {}
+    assert {key: reply.portfolio.positions[key] for key in before} == before
+    assert not any(reply.portfolio.attribution.values())
     (found,) = spy.events("atomic_operation_groups")
     assert (found["group_status"], found["rollback_triggered"], found["total_gas_fees"]) == ("rolled_back", True, 0.0)
     assert "step 2 of 4" in found["rollback_reason"]

@@ -13,6 +13,7 @@ from basis.execution.manager import ExecutionManager
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.messages import (
+    AfterOrders,
     ExecuteReply,
     ExecuteRequest,
     OrdersReply,
@@ -21,14 +22,17 @@ from basis.models.messages import (
     PositionsRequest,
     ReconcileReply,
     ReconcileRequest,
+    Window,
 )
 from basis.models.operations import OperationType, StrategyIntent
 from basis.models.order import Order
 from basis.runtime import bus as subjects
+from basis.runtime import codec
 from basis.runtime.clock import SimulatedClock
 from basis.runtime.gas import gas_fee
 from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import operation_id
+from basis.runtime.valuation import Valuer
 from basis.strategy.core.deltas import OperationParams
 from basis.strategy.core.desk import make_order
 from basis.strategy.core.strategy_manager import StrategyManager
@@ -45,7 +49,9 @@ CONFIG = custom_config([USDT, ETH, A_USDT])
 ROW = market_row(CONFIG)
 CONSTANT = {name: [value] for name, value in ROW.items()}
 HELD = {USDT: 1000.0, ETH: 1.0}
+CAPITAL = sum(amount * Valuer.of(CONFIG).unit_share(key, ROW) for key, amount in HELD.items())
 TICK = 3
+AT_TICK = Window(first_tick=TICK, ticks=1, market={k: codec.pack([v], k) for k, v in ROW.items()}, balances={})
 
 
 @pytest.fixture
@@ -70,19 +76,19 @@ def order(run: RunRef, number: int, operation: OperationType, amount: float, ind
 
 
 def request(run: RunRef, *orders: Order) -> OrdersRequest:
-    state = portfolio(HELD, market=ROW, capital=1000.0, tick=TICK)
-    return OrdersRequest(run=run, tick=TICK, orders=orders, ledger=HELD, portfolio=state)
+    state = portfolio(HELD, market=ROW, capital=CAPITAL, tick=TICK)
+    return OrdersRequest(run=run, tick=TICK, orders=orders, ledger=HELD, portfolio=state, window=AT_TICK)
 
 
-async def ask(cluster: Cluster, message: OrdersRequest) -> OrdersReply:
-    return await cluster.bus.request(subjects.orders(CID), message, OrdersReply)
+def counts(reply: OrdersReply, *kinds: str) -> dict[str, int]:
+    return {kind: len(reply.events[kind]) for kind in kinds}
 
 
 async def test_order_executes_and_expected_equals_actual(cluster: Cluster) -> None:
     run = await cluster.run_ref(CONFIG)
     supply, withdraw = order(run, 0, OperationType.SUPPLY, 500.0), order(run, 1, OperationType.WITHDRAW, 105.0)
     async with cluster.spying() as spy:
-        reply = await ask(cluster, request(run, supply, withdraw))
+        reply = await cluster.trade(request(run, supply, withdraw))
     assert reply.fatal is None
     for wanted, answer in zip((supply, withdraw), reply.handshakes, strict=True):
         assert answer.actual_deltas == pytest.approx(wanted.expected_deltas, rel=1e-12)
@@ -90,8 +96,12 @@ async def test_order_executes_and_expected_equals_actual(cluster: Cluster) -> No
     gas = sum(gas_fee(CONFIG, ROW, one.operation).amount for one in (supply, withdraw))
     assert reply.ledger[USDT] == pytest.approx(605.0 - gas)
     assert reply.ledger[A_USDT] == pytest.approx((500.0 - 105.0) / 1.05)
-    kinds = ("operation_executions", "execution_deltas", "reconciliations", "tight_loop_executions", "positions")
-    assert {kind: len(spy.events(kind)) for kind in kinds} == dict.fromkeys(kinds, 2) == reply.counts
+    kinds = ("operation_executions", "execution_deltas", "reconciliations", "tight_loop_executions")
+    assert {kind: len(spy.events(kind)) for kind in kinds} == dict.fromkeys(kinds, 2) == counts(reply, *kinds)
+    assert [line["trigger_source"] for line in spy.events("positions")] == ["execution", "execution", "after_execution"]
+    for kind in ("exposures", "risk_assessments", "pnl_calculations"):
+        assert len(spy.events(kind)) == 1, "the tick once more, after its orders"
+    assert (reply.counts, reply.equity) == ({}, spy.events("exposures")[0]["share_class_value"])
     for line in spy.events("reconciliations"):
         assert line["success"]
         assert line["simulated_positions"] == pytest.approx(line["real_positions"])
@@ -105,10 +115,10 @@ async def test_order_executes_and_expected_equals_actual(cluster: Cluster) -> No
 async def test_events_of_each_order_tell_their_story_in_sequence(cluster: Cluster) -> None:
     run = await cluster.run_ref(CONFIG)
     async with cluster.spying() as spy:
-        await ask(cluster, request(run, *(order(run, n, OperationType.SUPPLY, 10.0) for n in range(3))))
+        await cluster.trade(request(run, *(order(run, n, OperationType.SUPPLY, 10.0) for n in range(3))))
     kinds = ("operation_executions", "execution_deltas", "positions", "reconciliations", "tight_loop_executions")
     story = sorted((line["order"], kind) for kind in kinds for line in spy.events(kind))
-    assert [kind for _, kind in story] == list(kinds) * 3
+    assert [kind for _, kind in story] == [*kinds * 3, "positions"]
 
 
 async def test_failed_order_stops_the_rest_of_its_tick(cluster: Cluster) -> None:
@@ -119,7 +129,7 @@ async def test_failed_order_stops_the_rest_of_its_tick(cluster: Cluster) -> None
         order(run, 2, OperationType.SUPPLY, 100.0),
     ]
     async with cluster.spying() as spy:
-        reply = await ask(cluster, request(run, *orders))
+        reply = await cluster.trade(request(run, *orders))
     assert [answer.status for answer in reply.handshakes] == ["confirmed", "failed"]
     assert reply.handshakes[1].error_code == "VEN-008"
     assert reply.fatal is None
@@ -135,7 +145,7 @@ async def test_wrong_expectation_is_found_and_stops_the_run_with_exec_004(cluste
     run = await cluster.run_ref(CONFIG)
     wrong = order(run, 0, OperationType.SUPPLY, 500.0, index=1.06)  # the market says 1.05
     async with cluster.spying() as spy:
-        reply = await ask(cluster, request(run, wrong, order(run, 1, OperationType.SUPPLY, 1.0)))
+        reply = await cluster.trade(request(run, wrong, order(run, 1, OperationType.SUPPLY, 1.0)))
     assert reply.fatal is not None
     assert reply.fatal[0] == "EXEC-004"
     assert "EXEC-003" in reply.fatal[1]
@@ -155,10 +165,43 @@ async def test_wrong_expectation_is_found_and_stops_the_run_with_exec_004(cluste
     assert "CRITICAL" in {line["level"] for line in spy.logs("execution_manager")}
 
 
+async def test_wrong_expectation_in_the_middle_throws_away_what_was_executed_after_it(cluster: Cluster) -> None:
+    run = await cluster.run_ref(CONFIG)
+    right, last = order(run, 0, OperationType.SUPPLY, 100.0), order(run, 2, OperationType.SUPPLY, 100.0)
+    wrong = order(run, 1, OperationType.SUPPLY, 100.0, index=1.06)
+    async with cluster.spying() as spy:
+        reply = await cluster.trade(request(run, right, wrong, last))
+    assert reply.fatal is not None
+    assert wrong.operation_id in [answer.operation_id for answer in reply.handshakes]
+    assert last.operation_id not in [answer.operation_id for answer in reply.handshakes]
+    assert reply.ledger == pytest.approx(reply.portfolio.positions), "the balances that were last compared"
+    assert reply.portfolio.applied == (right.operation_id, wrong.operation_id)
+    tried = [(line["trigger_source"], line["retry_attempt"]) for line in spy.events("reconciliations")]
+    assert tried == [(right.operation_id, 0), *((wrong.operation_id, attempt) for attempt in range(4))]
+    attempts = {line["operation_id"]: line["reconciliation_attempts"] for line in spy.events("tight_loop_executions")}
+    assert attempts == {right.operation_id: 1, wrong.operation_id: 4}
+    orders = [line["order"] for line in spy.events("reconciliations")]
+    assert orders == sorted(set(orders)), "each comparison has a place of its own"
+
+
+async def test_orders_of_a_tick_are_one_trip_to_the_venues_and_one_to_the_monitors(cluster: Cluster) -> None:
+    run = await cluster.run_ref(CONFIG)
+    orders = [order(run, n, OperationType.SUPPLY, 10.0) for n in range(5)]
+    async with cluster.spying() as spy:
+        reply = await cluster.trade(request(run, *orders))
+    assert len(reply.handshakes) == 5
+    trips = ("venues.execute", "monitors.reconcile")
+    assert [subject for subject, _ in spy.messages if subject in trips] == list(trips)
+
+
 async def test_repeated_request_gives_the_same_answer(cluster: Cluster) -> None:
     run = await cluster.run_ref(CONFIG)
     message = request(run, order(run, 0, OperationType.SUPPLY, 500.0))
-    assert await ask(cluster, message) == await ask(cluster, message)
+    first, again = await cluster.trade(message), await cluster.trade(message)
+    differing = {"events", "logs"}  # they carry the wall clock
+    assert first.model_dump(exclude=differing) == again.model_dump(exclude=differing)
+    assert counts(first, *first.events) == counts(again, *first.events)
+    assert [line.digest for line in first.logs] == [line.digest for line in again.logs]
 
 
 async def test_batch_that_makes_no_sense_raises_strat_003_and_is_logged(cluster: Cluster) -> None:
@@ -166,7 +209,7 @@ async def test_batch_that_makes_no_sense_raises_strat_003_and_is_logged(cluster:
     same = order(run, 0, OperationType.SUPPLY, 1.0)
     async with cluster.spying() as spy:
         with pytest.raises(ComponentError, match="repeated") as caught:
-            await ask(cluster, request(run, same, same))
+            await cluster.trade(request(run, same, same))
     assert caught.value.error_code == "STRAT-003"
     (line,) = spy.logs("execution_manager")
     assert (line["error_code"], line["timestamp"]) == ("STRAT-003", "2024-05-12T03:00:00+00:00")
@@ -176,7 +219,7 @@ async def test_batch_that_makes_no_sense_raises_strat_003_and_is_logged(cluster:
 async def test_data_that_changed_since_the_run_was_accepted_raises_data_002(cluster: Cluster) -> None:
     run = run_ref(CONFIG)  # a SHA-256 that no catalogue has
     with pytest.raises(ComponentError, match="changed since") as caught:
-        await ask(cluster, request(run, order(run, 0, OperationType.SUPPLY, 1.0)))
+        await cluster.trade(request(run, order(run, 0, OperationType.SUPPLY, 1.0)))
     assert caught.value.error_code == "DATA-002"
 
 
@@ -219,10 +262,23 @@ class Counterparts:
 
     async def reconcile(self, request: ReconcileRequest, timeout_s: float) -> ReconcileReply:
         assert timeout_s == 10.0
+        if not request.transactions:
+            after = AfterOrders(portfolio=request.portfolio, equity=1.0, events={})
+            return ReconcileReply(
+                portfolio=request.portfolio, compared=0, success=True, mismatches=(), events={}, after=after
+            )
         self.attempts.append(request.retry_attempt)
         success = len(self.attempts) > self.failures
         words = () if success else ("balance x: expected 1.0, actual 2.0",)
-        return ReconcileReply(portfolio=request.portfolio, success=success, mismatches=words, events={})
+        after = AfterOrders(portfolio=request.portfolio, equity=1.0, events={})
+        return ReconcileReply(
+            portfolio=request.portfolio,
+            compared=len(request.transactions),
+            success=success,
+            mismatches=words,
+            events={},
+            after=after,
+        )
 
 
 class RecordingClock(SimulatedClock):
@@ -269,3 +325,4 @@ async def test_unknown_outcome_stops_the_run_and_nothing_is_sent_again(cluster: 
     assert reply.fatal is not None
     assert (reply.fatal[0], "outcome unknown" in reply.fatal[1]) == ("EXEC-004", True)
     assert (others.executed, others.attempts) == (1, [])
+    assert reply.counts == {"operation_executions": 1, "tight_loop_executions": 1}, "published at once: a real venue"

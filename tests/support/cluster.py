@@ -15,13 +15,15 @@ import orjson
 from basis.cli import services
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, prepare
-from basis.models.messages import CoverageReply, CoverageRequest
+from basis.models.messages import CoverageReply, CoverageRequest, OrdersReply
 from basis.runtime import bus as subjects
-from basis.runtime import health
+from basis.runtime import domain_events, health
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
+from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
+from basis.runtime.structured_logger import publish_lines
 from basis.testkit.runs import CID, CONFIGS, run_ref
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from basis.models.config import RunConfig
-    from basis.models.messages import RunOutcome, RunRef, RunStatus
+    from basis.models.messages import OrdersRequest, RunOutcome, RunRef, RunStatus
 
 
 @dataclass
@@ -87,6 +89,16 @@ class Cluster:
             yield spy
         finally:
             await subscription.unsubscribe()
+
+    async def trade(self, request: OrdersRequest) -> OrdersReply:
+        """Have orders executed as the engine does, and publish what comes back."""
+        cid = request.run.correlation_id
+        reply = await self.bus.request(subjects.orders(cid), request, OrdersReply)
+        logger = DomainEventLogger(cid, request.run.pid, SystemClock().now())
+        logger.absorb(reply.events)
+        await domain_events.publish(self.bus, logger)
+        await publish_lines(self.bus, cid, reply.logs)
+        return reply
 
     async def ready(self, patience_s: float = 60.0) -> None:
         """Wait until every service process answers: a loaded machine starts five of them slowly."""

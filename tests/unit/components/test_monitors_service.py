@@ -18,6 +18,7 @@ from basis.models.messages import (
     AssessRequest,
     CommitReply,
     CommitRequest,
+    ExecutedTransaction,
     ReconcileReply,
     ReconcileRequest,
     Settlement,
@@ -115,8 +116,8 @@ def test_settlements_of_committed_ticks_alone_are_logged_with_their_postings(tmp
     assert codec.unpack(assessed.columns["capital"]).tolist() == [91_000.0, 91_500.0, 91_500.0]
     assert codec.unpack(assessed.positions[BINANCE]).tolist() == MARGIN.tolist()
     assert set(assessed.positions) == {USDT, BINANCE}
-    assert assessed.portfolio.capital == committed.portfolio.capital == 91_500.0
-    assert committed.portfolio.positions[BINANCE] == 29_906.0
+    assert codec.unpack(assessed.sums["attribution"]["funding"]).tolist() == [0.0, 6.0, 13.0]
+    assert set(assessed.sums) == {"attribution", "pnl_by_venue", "pnl_by_asset"}
     assert committed.counts["execution_deltas"] == 2
     funding, deposit = heard.lines["execution_deltas"]
     run = run_ref(CONFIG)
@@ -171,32 +172,27 @@ def test_order_is_applied_and_logged_as_double_entry_then_the_tick_once_more(tmp
     after = HELD | {PERP: 0.0, BINANCE: 29_946.0}
     at_tick = Window(first_tick=9, ticks=1, market={k: codec.pack([v], k) for k, v in ROW.items()}, balances={})
 
-    async def story() -> tuple[ReconcileReply, CommitReply, Heard]:
+    executed = ExecutedTransaction(position=0, orders=(order,), handshakes=(handshake,), balances=after)
+
+    async def story() -> tuple[ReconcileReply, Heard]:
         async with monitors(tmp_path) as (bus, heard):
             request = ReconcileRequest(
-                run=run_ref(CONFIG),
-                tick=9,
-                position=0,
-                orders=(order,),
-                handshakes=(handshake,),
-                portfolio=STATE,
-                balances=after,
+                run=run_ref(CONFIG), tick=9, transactions=(executed,), portfolio=STATE, window=at_tick
             )
             settled = await bus.request(subjects.monitors_reconcile(CID), request, ReconcileReply)
-            again = commit(1, portfolio=settled.portfolio, window=at_tick, ledger=after)
-            again = again.model_copy(update={"trigger_source": "after_execution"})
-            committed = await bus.request(subjects.monitors_commit(CID), again, CommitReply)
             await bus.ping()
-            return settled, committed, heard
+            return settled, heard
 
-    settled, committed, heard = asyncio.run(story())
+    settled, heard = asyncio.run(story())
     assert (settled.success, settled.mismatches) == (True, ())
     assert settled.portfolio.attribution == {"fees": -30.0, "slippage": -24.0}
-    assert codec.unpack(committed.columns["total_pnl"]).tolist() == [-54.0]
-    (line,) = settled.events["execution_deltas"]  # execution publishes it, with its own
+    assert settled.after is not None
+    assert settled.after.equity == STATE.capital - 54.0
+    assert settled.after.portfolio.applied == ("op",)
+    (line,) = settled.events["execution_deltas"]  # published by the engine, with all of the tick
     EVENT_MODELS["execution_deltas"].model_validate_json(line)
     event = orjson.loads(line)
-    assert "execution_deltas" not in heard.lines
+    assert not heard.lines
     assert [line.component for line in settled.logs] == ["position_update_handler"]
     assert {leg["account"]: leg["amount"] for leg in event["postings"]} == {
         PERP: 1.0,
@@ -206,4 +202,5 @@ def test_order_is_applied_and_logged_as_double_entry_then_the_tick_once_more(tmp
         "market:binance": -1.0,
     }
     assert [delta["fee"] for delta in event["deltas"]] == [0.0, 30.0]
-    assert heard.lines["risk_assessments"][0]["metadata"]["margin_ratio"] == {"binance": None}
+    (risk,) = map(orjson.loads, settled.after.events["risk_assessments"])
+    assert risk["metadata"]["margin_ratio"] == {"binance": None}

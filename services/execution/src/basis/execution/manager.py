@@ -1,28 +1,33 @@
 """ExecutionManager: the tight loop, order -> venue -> handshake -> reconcile -> next.
 
+A simulated venue executes the orders of a tick in one go, and they are compared in one go: a comparison that fails
+throws away what was executed after it. A real venue gets one order at a time, and its record is published before the next.
+
 A failed order stops the rest of its tick. Out of tolerance: re-queries with back-off, then EXEC-003, and the run stops
 with EXEC-004. Retries re-query, they never re-apply deltas.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
 from basis.execution.core import batches
+from basis.execution.core.batches import Transaction
 from basis.execution.core.emission import Batch, Pass, emit_executions, emit_tight_loop
 from basis.models.config import ExecutionManagerConfig, RunConfig
 from basis.models.errors import ComponentError
 from basis.models.messages import (
+    AfterOrders,
     Balances,
+    ExecutedTransaction,
     ExecuteReply,
     ExecuteRequest,
     LogLine,
     OrdersReply,
     OrdersRequest,
+    Outcome,
     PortfolioState,
     PositionsReply,
     PositionsRequest,
@@ -37,9 +42,9 @@ from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import iso, tick_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Sequence
+    from datetime import datetime
 
-    from basis.execution.core.batches import Transaction
     from basis.models.execution import ExecutionHandshake
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
@@ -94,7 +99,7 @@ class _State(NamedTuple):
 
 
 class _Record:
-    """What the orders of a tick leave behind: events of all services and log lines, published together at the end."""
+    """What the orders of a tick leave behind: events of all services, and log lines."""
 
     def __init__(self, events: DomainEventLogger) -> None:
         self.events = events
@@ -106,37 +111,44 @@ class _Record:
         self.logs += reply.logs
 
 
-class _Ahead:
-    """The next order at a simulated venue, executed while this one is reconciled.
+_Tried = tuple[Transaction, Outcome]
 
-    A simulated venue is a pure function: where reconciliation fails, its answer is thrown away and nothing has happened. A
-    real venue's order is never sent before the one before it agrees.
+
+class _Compared(NamedTuple):
+    """How a comparison ended."""
+
+    attempts: int
+    """Comparisons made."""
+    failure: str | None
+    """Why the run must stop."""
+    duration_s: float
+
+
+class _Batch:
+    """The orders of one tick on their way: what is shared by all their transactions.
 
     Args:
-        execute: asks the venue.
+        request: the orders.
+        config: patience of the run.
+        now: wall clock of the events.
     """
 
-    def __init__(self, execute: Callable[[Transaction, Balances], Coroutine[None, None, ExecuteReply]]) -> None:
-        self._execute = execute
-        self._task: asyncio.Task[ExecuteReply] | None = None
-
-    def start(self, following: Transaction, reply: ExecuteReply) -> None:
-        """Begin with the next order, on the balances that this one left."""
-        if all(handshake.simulated for handshake in reply.handshakes):
-            self._task = asyncio.create_task(self._execute(following, reply.ledger))
-
-    async def take(self, transaction: Transaction, ledger: Balances) -> ExecuteReply:
-        """The answer for an order: begun already, or asked for now."""
-        task, self._task = self._task, None
-        return await (task or self._execute(transaction, ledger))
-
-    async def drop(self) -> None:
-        """Forget what was begun."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ComponentError):
-                await task
+    def __init__(self, request: OrdersRequest, config: ExecutionManagerConfig, now: datetime) -> None:
+        run, tick = request.run, request.tick
+        self.run, self.tick, self.window, self.config = run, tick, request.window, config
+        self.names = Batch(
+            tick,
+            iso(tick_time(run, tick)),
+            f"{run.correlation_id}-{tick:08d}",
+            len(request.orders),
+            config.max_retry_attempts,
+        )
+        self.record = _Record(DomainEventLogger(run.correlation_id, run.pid, now))
+        self.state = _State(request.ledger, request.portfolio)
+        self.handshakes: list[ExecutionHandshake] = []
+        self.counts: dict[str, int] = {}
+        self.after: AfterOrders | None = None
+        self.failure: str | None = None
 
 
 class ExecutionManager:
@@ -163,86 +175,82 @@ class ExecutionManager:
             ComponentError: STRAT-003 where the batch makes no sense; BUS-002 where a service stays silent. A failure of
                 an order or of reconciliation is not an exception: it is in the reply.
         """
-        config = self._config(request.run)
-        run, tick = request.run, request.tick
-        batch = Batch(
-            tick,
-            iso(tick_time(run, tick)),
-            f"{run.correlation_id}-{tick:08d}",
-            len(request.orders),
-            config.max_retry_attempts,
-        )
-        state = _State(request.ledger, request.portfolio)
-        handshakes: list[ExecutionHandshake] = []
-        fatal: tuple[str, str] | None = None
-        record = _Record(DomainEventLogger(run.correlation_id, run.pid, self._clock.now()))
-        ahead = _Ahead(lambda what, ledger: self._execute(run, what, ledger, batch, config))
+        batch = _Batch(request, self._config(request.run), self._clock.now())
         waiting = batches.transactions(request.orders)
         try:
-            for place, transaction in enumerate(waiting):
-                following = waiting[place + 1] if place + 1 < len(waiting) else None
-                done, state = await self._pass(run, transaction, state, batch, config, record, ahead, following)
-                handshakes += done.handshakes
-                if done.failure is not None:
-                    fatal = ("EXEC-004", done.failure)
-                if fatal is not None or not batches.is_confirmed(done.handshakes):
-                    break
-            counts = await domain_events.publish(self._bus, record.events)
-        finally:
-            await ahead.drop()
+            while waiting and batch.failure is None and batches.is_confirmed(batch.handshakes):
+                waiting = waiting[await self._trip(waiting, batch) :]
+            after = batch.after or await self._assess_again(batch)
+        except BaseException:
             # events of a batch that ends in an error are dropped with its state; what was tried stays in the logs
-            await publish_lines(self._bus, run.correlation_id, record.logs)
+            await publish_lines(self._bus, request.run.correlation_id, batch.record.logs)
+            raise
+        batch.record.events.absorb(after.events)
         return OrdersReply(
-            handshakes=tuple(handshakes),
-            ledger=state.ledger,
-            portfolio=state.portfolio,
-            counts=counts,
-            fatal=fatal,
+            handshakes=tuple(batch.handshakes),
+            ledger=batch.state.ledger,
+            portfolio=after.portfolio,
+            equity=after.equity,
+            events=batch.record.events.take(),
+            logs=tuple(batch.record.logs),
+            counts=batch.counts,
+            fatal=None if batch.failure is None else ("EXEC-004", batch.failure),
         )
 
-    async def _pass(
-        self,
-        run: RunRef,
-        transaction: Transaction,
-        state: _State,
-        batch: Batch,
-        config: ExecutionManagerConfig,
-        record: _Record,
-        ahead: _Ahead,
-        following: Transaction | None,
-    ) -> tuple[Pass, _State]:
-        begin = self._clock.monotonic()
-        reply = await ahead.take(transaction, state.ledger)
-        batches.check_handshakes(transaction, reply.handshakes)
-        executed = self._clock.monotonic()
-        if following is not None and batches.is_confirmed(reply.handshakes):
-            ahead.start(following, reply)
-        for handshake in reply.handshakes:
-            await self._bus.publish(
-                subjects.handshakes(run.correlation_id), orjson.dumps(handshake.model_dump(mode="json"))
+    async def _trip(self, waiting: Sequence[Transaction], batch: _Batch) -> int:
+        """Execute and reconcile the next transaction, at simulated venues all that follow with it.
+
+        Returns:
+            how many transactions are done with.
+        """
+        outcomes, executed_s = await self._execute(waiting, batch)
+        tried = list(zip(waiting, outcomes, strict=False))
+        compared = await self._reconcile(tried, batch)
+        for (transaction, outcome), found in zip(tried, compared, strict=False):
+            done = Pass(
+                transaction,
+                outcome.handshakes,
+                reconciled=found.failure is None,
+                attempts=found.attempts,
+                failure=found.failure,
+                execution_ms=round(1000 * executed_s / len(tried), 3),
+                reconciliation_ms=round(1000 * found.duration_s, 3),
             )
-        attempts, failure, state = await self._reconcile(run, transaction, reply, state, batch, config, record)
-        done = Pass(
-            transaction,
-            reply.handshakes,
-            reconciled=failure is None,
-            attempts=attempts,
-            failure=failure,
-            execution_ms=round(1000 * (executed - begin), 3),
-            reconciliation_ms=round(1000 * (self._clock.monotonic() - executed), 3),
-        )
-        emit_executions(done, batch, record.events)
-        emit_tight_loop(done, batch, record.events)
-        record.logs += self._log_lines(run, done, batch)
-        return done, state
+            batch.handshakes += outcome.handshakes
+            batch.failure = found.failure
+            emit_executions(done, batch.names, batch.record.events)
+            emit_tight_loop(done, batch.names, batch.record.events)
+            batch.record.logs += self._log_lines(batch.run, done, batch.names)
+        if not batches.is_simulated(outcomes[0].handshakes):
+            await self._publish(batch)  # what a real venue did is on record before anything else is sent to one
+        return len(compared)
 
-    async def _execute(
-        self, run: RunRef, transaction: Transaction, ledger: Balances, batch: Batch, config: ExecutionManagerConfig
-    ) -> ExecuteReply:
-        return await self._counterparts.execute(
-            ExecuteRequest(run=run, tick=batch.tick, orders=transaction.orders, ledger=ledger),
-            config.execution_timeout_s,
+    async def _execute(self, waiting: Sequence[Transaction], batch: _Batch) -> tuple[Sequence[Outcome], float]:
+        """Outcomes of the first, and of those that the venue has executed ahead; and how long that took, seconds."""
+        first, *following = waiting
+        begin = self._clock.monotonic()
+        reply = await self._counterparts.execute(
+            ExecuteRequest(
+                run=batch.run,
+                tick=batch.tick,
+                orders=first.orders,
+                following=tuple(transaction.orders for transaction in following),
+                ledger=batch.state.ledger,
+            ),
+            batch.config.execution_timeout_s,
         )
+        outcomes = (reply, *reply.ahead)
+        batches.check_ahead(outcomes)
+        for transaction, outcome in zip(waiting, outcomes, strict=False):
+            batches.check_handshakes(transaction, outcome.handshakes)
+            for handshake in outcome.handshakes:
+                told = orjson.dumps(handshake.model_dump(mode="json"))
+                await self._bus.publish(subjects.handshakes(batch.run.correlation_id), told)
+        return outcomes, self._clock.monotonic() - begin
+
+    async def _publish(self, batch: _Batch) -> None:
+        for event_type, count in (await domain_events.publish(self._bus, batch.record.events)).items():
+            batch.counts[event_type] = batch.counts.get(event_type, 0) + count
 
     def _config(self, run: RunRef) -> ExecutionManagerConfig:
         """Patience of a run; validating its configuration takes longer than an order does, so the last one is kept."""
@@ -250,48 +258,77 @@ class ExecutionManager:
             self._kept = run.config_sha256, RunConfig.model_validate_json(run.config).execution_manager
         return self._kept[1]
 
-    async def _reconcile(
-        self,
-        run: RunRef,
-        transaction: Transaction,
-        executed: ExecuteReply,
-        state: _State,
-        batch: Batch,
-        config: ExecutionManagerConfig,
-        record: _Record,
-    ) -> tuple[int, str | None, _State]:
-        """Compare until all agrees; returns comparisons made, why the run must stop, and the state."""
-        if batches.is_unknown(executed.handshakes):
-            # a simulated venue always knows; a live one resolves pending outcomes before it answers
-            return 0, f"{transaction.orders[0].operation_id}: outcome unknown", state
-        balances, portfolio = executed.balances, state.portfolio
-        for attempt in range(config.max_retry_attempts + 1):
-            reply = await self._counterparts.reconcile(
-                ReconcileRequest(
-                    run=run,
-                    tick=batch.tick,
-                    position=transaction.position,
-                    orders=transaction.orders,
-                    handshakes=executed.handshakes,
-                    portfolio=portfolio,
-                    balances=balances,
-                    retry_attempt=attempt,
-                ),
-                config.reconciliation_timeout_s,
-            )
-            portfolio = reply.portfolio
-            record.absorb(reply)
+    async def _reconcile(self, tried: Sequence[_Tried], batch: _Batch) -> list[_Compared]:
+        """Compare until all agrees or one gives up; the state of the batch goes on to the last that was compared."""
+        config, done = batch.config, list[_Compared]()
+        attempt, spent_s, balances = 0, 0.0, tried[0][1].balances
+        while len(done) < len(tried):
+            transaction, outcome = tried[len(done)]
+            if batches.is_unknown(outcome.handshakes):
+                # a simulated venue always knows; a live one resolves pending outcomes before it answers
+                done.append(_Compared(0, f"{transaction.orders[0].operation_id}: outcome unknown", 0.0))
+                break
+            begin = self._clock.monotonic()
+            reply = await self._compare(tried[len(done) :], balances, attempt, batch)
+            share_s = (self._clock.monotonic() - begin) / reply.compared
+            for _ in range(reply.compared if reply.success else reply.compared - 1):
+                done.append(_Compared(attempt + 1, None, spent_s + share_s))
+                attempt, spent_s = 0, 0.0
             if reply.success:
-                return attempt + 1, None, _State(executed.ledger, portfolio)
-            if attempt < config.max_retry_attempts:
-                await self._clock.sleep(config.retry_backoff_s[min(attempt, len(config.retry_backoff_s) - 1)])
-                balances = (
-                    await self._counterparts.positions(
-                        PositionsRequest(run=run, ledger=executed.ledger), config.reconciliation_timeout_s
-                    )
-                ).balances
-        failure = f"EXEC-003 reconciliation still fails after {attempt + 1} comparisons: {'; '.join(reply.mismatches)}"
-        return attempt + 1, failure, _State(executed.ledger, portfolio)
+                continue
+            attempt, spent_s = attempt + 1, spent_s + share_s
+            if attempt > config.max_retry_attempts:
+                words = "; ".join(reply.mismatches)
+                failure = f"EXEC-003 reconciliation still fails after {attempt} comparisons: {words}"
+                done.append(_Compared(attempt, failure, spent_s))
+                break
+            await self._clock.sleep(config.retry_backoff_s[min(attempt, len(config.retry_backoff_s)) - 1])
+            positions = PositionsRequest(run=batch.run, ledger=batch.state.ledger)
+            balances = (await self._counterparts.positions(positions, config.reconciliation_timeout_s)).balances
+        return done
+
+    async def _compare(
+        self, tried: Sequence[_Tried], balances: Balances, attempt: int, batch: _Batch
+    ) -> ReconcileReply:
+        """One comparison of a transaction, on these balances, and of those that follow as long as each agrees."""
+        transactions = [
+            ExecutedTransaction(
+                position=transaction.position,
+                orders=transaction.orders,
+                handshakes=outcome.handshakes,
+                balances=balances if place == 0 else outcome.balances,
+            )
+            for place, (transaction, outcome) in enumerate(tried)
+        ]
+        reply = await self._counterparts.reconcile(
+            ReconcileRequest(
+                run=batch.run,
+                tick=batch.tick,
+                transactions=tuple(transactions),
+                portfolio=batch.state.portfolio,
+                retry_attempt=attempt,
+                window=batch.window,
+            ),
+            batch.config.reconciliation_timeout_s,
+        )
+        if not 1 <= reply.compared <= len(tried):
+            raise ComponentError("EXEC-004", f"{reply.compared} of {len(tried)} transactions compared", _COMPONENT)
+        batch.state = _State(tried[reply.compared - 1][1].ledger, reply.portfolio)
+        batch.record.absorb(reply)
+        batch.after = reply.after
+        return reply
+
+    async def _assess_again(self, batch: _Batch) -> AfterOrders:
+        """The tick once more where no comparison brought it: an outcome is not known, and the run stops."""
+        reply = await self._counterparts.reconcile(
+            ReconcileRequest(
+                run=batch.run, tick=batch.tick, transactions=(), portfolio=batch.state.portfolio, window=batch.window
+            ),
+            batch.config.reconciliation_timeout_s,
+        )
+        if reply.after is None:
+            raise ComponentError("EXEC-004", f"tick {batch.tick} was not assessed after its orders", _COMPONENT)
+        return reply.after
 
     def _log_lines(self, run: RunRef, done: Pass, batch: Batch) -> list[LogLine]:
         now, cid = tick_time(run, batch.tick), run.correlation_id

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from basis.models.config import RunConfig
 from basis.models.events import Phase, Slot, execution_key, order_key
 from basis.models.messages import (
+    AfterOrders,
     AssessReply,
     AssessRequest,
     CommitReply,
     CommitRequest,
+    ExecutedTransaction,
+    LogLine,
     ReconcileReply,
     ReconcileRequest,
 )
@@ -26,10 +29,11 @@ from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import iso, settlement_id, tick_stamps, tick_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from basis.models.errors import ComponentError
-    from basis.models.messages import RunRef
+    from basis.models.messages import PortfolioState, RunRef, Window
+    from basis.monitors.core.columns import Floats
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -55,10 +59,10 @@ class MonitorService:
         """What the window means, in columns."""
         done = self._assess(request)
         return AssessReply(
-            columns={name: codec.pack(column, name) for name, column in done.columns().items()},
+            columns=_packed(done.columns()),
             positions=self._changing(done),
+            sums={name: _packed(columns) for name, columns in done.sums().items()},
             risk_levels=done.risk.code.tobytes(),
-            portfolio=done.state_at(request.window.ticks - 1),
         )
 
     async def commit(self, request: CommitRequest) -> CommitReply:
@@ -67,39 +71,75 @@ class MonitorService:
         done = self._assess(request)
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         stamps = tick_stamps(run, first, request.ticks)
-        if request.trigger_source == "tick":
-            self._emit_settlements(run, done, request.ticks, stamps, logger)
-        done.emit(request.ticks, stamps, request.trigger_source, logger)
+        self._emit_settlements(run, done, request.ticks, stamps, logger)
+        done.emit(request.ticks, stamps, "tick", logger)
         counts = await domain_events.publish(self._bus, logger)
-        if first == 0 and request.trigger_source == "tick":
+        if first == 0:
             await self._log_start(run)
-        last = request.ticks - 1
-        return CommitReply(
-            portfolio=done.state_at(last),
-            columns={name: codec.pack(column[last : last + 1], name) for name, column in done.columns().items()},
-            counts=counts,
-        )
+        return CommitReply(counts=counts)
 
     async def reconcile(self, request: ReconcileRequest) -> ReconcileReply:
         """Apply handshakes once, compare, and hand the events to execution, which publishes those of a tick together."""
         run, plan = request.run, self._plan(request.run)
-        done = handler.update(
-            plan, request.portfolio, request.orders, request.handshakes, request.balances, run.initial_capital
+        logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
+        portfolio, compared, words = request.portfolio, 0, tuple[str, ...]()
+        logs: list[LogLine] = []
+        for transaction in request.transactions:
+            attempt = request.retry_attempt if compared == 0 else 0
+            done = handler.update(
+                plan,
+                portfolio,
+                transaction.orders,
+                transaction.handshakes,
+                transaction.balances,
+                run.initial_capital,
+            )
+            portfolio, compared = done.portfolio, compared + 1
+            words = tuple(difference.words() for difference in done.differences)
+            self._emit_update(request, transaction, attempt, done, plan, logger)
+            logs.append(self._update_line(request, transaction, attempt, done, words))
+            if words:
+                break
+        return ReconcileReply(
+            portfolio=portfolio,
+            compared=compared,
+            success=not words,
+            mismatches=words,
+            events=logger.take(),
+            logs=tuple(logs),
+            after=self._after_orders(run, portfolio, request.window) if request.window is not None else None,
+        )
+
+    def _after_orders(self, run: RunRef, portfolio: PortfolioState, tick: Window) -> AfterOrders:
+        """The tick once more. The tight loop has compared already; a mismatch that it gave up on is its to report."""
+        done = assess(
+            self._plan(run),
+            portfolio,
+            codec.unpack_all(tick.market),
+            tick.first_tick,
+            1,
+            initial_capital=run.initial_capital,
         )
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
-        self._emit_update(request, done, plan, logger)
-        words = tuple(difference.words() for difference in done.differences)
-        line = self._logs["position_update_handler"].line(
+        done.emit(1, tick_stamps(run, tick.first_tick, 1), "after_execution", logger)
+        return AfterOrders(portfolio=done.state_at(0), equity=float(done.window.equity[0]), events=logger.take())
+
+    def _update_line(
+        self,
+        request: ReconcileRequest,
+        transaction: ExecutedTransaction,
+        attempt: int,
+        done: handler.Update,
+        words: tuple[str, ...],
+    ) -> LogLine:
+        return self._logs["position_update_handler"].line(
             "INFO",
-            run.correlation_id,
-            tick_time(run, request.tick),
-            f"applied {len(done.newly_applied)} of {len(request.orders)} operations, {len(words)} mismatches",
-            operation_ids=[order.operation_id for order in request.orders],
+            request.run.correlation_id,
+            tick_time(request.run, request.tick),
+            f"applied {len(done.newly_applied)} of {len(transaction.orders)} operations, {len(words)} mismatches",
+            operation_ids=[order.operation_id for order in transaction.orders],
             mismatches=words,
-            retry_attempt=request.retry_attempt,
-        )
-        return ReconcileReply(
-            portfolio=done.portfolio, success=not words, mismatches=words, events=logger.take(), logs=(line,)
+            retry_attempt=attempt,
         )
 
     async def log_failure(self, run: RunRef, tick: int, error: ComponentError, stack_trace: str) -> None:
@@ -120,8 +160,6 @@ class MonitorService:
 
     def _assess_anew(self, request: AssessRequest | CommitRequest) -> Assessment:
         window = request.window
-        # after its orders the tight loop has compared already; a mismatch that it gave up on is its to report
-        again = isinstance(request, CommitRequest) and request.trigger_source == "after_execution"
         return assess(
             self._plan(request.run),
             request.portfolio,
@@ -129,7 +167,7 @@ class MonitorService:
             window.first_tick,
             window.ticks,
             codec.unpack_settlements(window.settlements),
-            None if again else VenueBalances(request.ledger, codec.unpack_all(window.balances)),
+            VenueBalances(request.ledger, codec.unpack_all(window.balances)),
             request.run.initial_capital,
         )
 
@@ -165,15 +203,20 @@ class MonitorService:
 
     @staticmethod
     def _emit_update(
-        request: ReconcileRequest, done: handler.Update, plan: MonitorPlan, logger: DomainEventLogger
+        request: ReconcileRequest,
+        transaction: ExecutedTransaction,
+        attempt: int,
+        done: handler.Update,
+        plan: MonitorPlan,
+        logger: DomainEventLogger,
     ) -> None:
         tick, stamp = request.tick, iso(tick_time(request.run, request.tick))
         keys = plan.keys
         ours = {key: done.portfolio.positions.get(key, 0.0) for key in keys}
         for place, legs in zip(done.newly_applied, done.postings, strict=True):
-            order, handshake = request.orders[place], request.handshakes[place]
+            order, handshake = transaction.orders[place], transaction.handshakes[place]
             logger.log_execution_delta(
-                execution_key(tick, request.position + place, Slot.DELTA),
+                execution_key(tick, transaction.position + place, Slot.DELTA),
                 stamp,
                 source_operation_id=order.operation_id,
                 operation_type=order.operation,
@@ -191,24 +234,24 @@ class MonitorService:
             )
         if done.newly_applied:
             logger.log_position_snapshot(
-                execution_key(tick, request.position, Slot.POSITION),
+                execution_key(tick, transaction.position, Slot.POSITION),
                 stamp,
                 positions=ours,
                 total_value_usd=handler.total_value_usd(plan, done.portfolio),
                 position_type="portfolio",
                 trigger_source="execution",
             )
-        group = request.orders[0].atomic_group_id
+        group = transaction.orders[0].atomic_group_id
         logger.log_reconciliation(
-            execution_key(tick, request.position, Slot.RECONCILIATION, request.retry_attempt),
+            execution_key(tick, transaction.position, Slot.RECONCILIATION, attempt),
             stamp,
-            trigger_source=group or request.orders[0].operation_id,
+            trigger_source=group or transaction.orders[0].operation_id,
             reconciliation_type="atomic_group" if group else "order",
             success=not done.differences,
             simulated_positions=ours,
-            real_positions={key: request.balances.get(key, 0.0) for key in keys},
+            real_positions={key: transaction.balances.get(key, 0.0) for key in keys},
             mismatches=[difference.fields() for difference in done.differences],
-            retry_attempt=request.retry_attempt,
+            retry_attempt=attempt,
             max_retries=plan.max_retries,
             execution_deltas_applied=done.applied_deltas,
         )
@@ -227,11 +270,14 @@ class MonitorService:
         await asyncio.gather(*lines)
 
 
+def _packed(columns: Mapping[str, Floats]) -> dict[str, bytes]:
+    return {name: codec.pack(column, name) for name, column in columns.items()}
+
+
 def _is_same(asked: AssessRequest, request: CommitRequest) -> bool:
     """True where a commit is about exactly what was assessed: a cache, never state."""
     return (
-        request.trigger_source == "tick"
-        and asked.run.correlation_id == request.run.correlation_id
+        asked.run.correlation_id == request.run.correlation_id
         and asked.window == request.window
         and asked.portfolio == request.portfolio
         and asked.ledger == request.ledger

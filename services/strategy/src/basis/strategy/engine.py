@@ -27,6 +27,7 @@ from basis.models.messages import (
     Checkpoint,
     CommitReply,
     CommitRequest,
+    LogLine,
     OrdersReply,
     OrdersRequest,
     RunEnd,
@@ -42,6 +43,7 @@ from basis.models.messages import (
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health, telemetry
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_stamps, tick_time
 from basis.strategy.core import run_state
 from basis.strategy.core.decisions import Decided, decide_window
@@ -230,7 +232,7 @@ class EventDrivenStrategyEngine:
                 if decided.orders:
                     await _cancelled(ahead)
                     ahead = None
-                    state = await self._trade(run, state, window, decided, assessed, logger)
+                    state, committing = await self._trade(run, state, window, decided, assessed, logger)
                 else:
                     after = self._after(state, window, decided, assessed)
                     committing = asyncio.create_task(self._commit_whole(run, state, window, logger, after))
@@ -238,6 +240,9 @@ class EventDrivenStrategyEngine:
             if committing is not None:
                 await committing
                 committing = None
+        except ComponentError:
+            await _finished(committing)  # what happened before the failure is part of the run
+            raise
         finally:
             await _cancelled(ahead)
             await _cancelled(committing)
@@ -297,7 +302,7 @@ class EventDrivenStrategyEngine:
                 "next_tick": window.first_tick + window.ticks,
                 "window": run_state.grown(state.window, self._config.engine),
                 "ledger": run_state.ledger_at(state.ledger, window, window.ticks - 1),
-                "portfolio": assessed.portfolio,
+                "portfolio": run_state.portfolio_at(state.portfolio, window, assessed, window.ticks - 1),
                 "reference_equity": decided.state.reference_equity,
                 "pending_withdrawal": decided.state.pending_withdrawal,
                 "statistics": run_state.with_equity(state.statistics, *seen),
@@ -312,7 +317,7 @@ class EventDrivenStrategyEngine:
 
     async def _commit(
         self, run: RunRef, before: Checkpoint, window: Window, ticks: int, logger: DomainEventLogger
-    ) -> CommitReply:
+    ) -> None:
         """Publish the events of committed ticks: the monitors theirs, this engine its decisions and orders."""
         request = CommitRequest(run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks)
         reply, counts = await asyncio.gather(
@@ -321,7 +326,6 @@ class EventDrivenStrategyEngine:
         )
         self._count(reply.counts)
         self._count(counts)
-        return reply
 
     async def _trade(
         self,
@@ -331,57 +335,88 @@ class EventDrivenStrategyEngine:
         decided: Decided,
         assessed: AssessReply,
         logger: DomainEventLogger,
-    ) -> Checkpoint:
-        """Commit through the tick that orders, execute, and assess that tick once more."""
+    ) -> tuple[Checkpoint, asyncio.Task[None]]:
+        """Execute orders while the ticks through theirs are committed; returns what follows, and the publication of it."""
         place = decided.ticks - 1
-        tick = window.first_tick + place
-        committed = await self._commit(run, state, window, decided.ticks, logger)
+        committing = asyncio.create_task(self._commit(run, state, window, decided.ticks, logger))
+        try:
+            if self._submit.run_mode != "backtest":
+                await committing  # what a real venue does is on record after what led to it
+            traded = await self._order(run, state, window, decided, assessed)
+        finally:
+            await committing
+        after = self._traded(state, window, decided, assessed, traded)
+        record = DomainEventLogger(self._cid, run.pid, self._clock.now())
+        record.absorb(traded.events)
+        publishing = asyncio.create_task(
+            self._commit_trade(run, window.first_tick + place, decided, traded, record, after)
+        )
+        if traded.fatal is not None:
+            await publishing
+            raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
+        return after, publishing
+
+    async def _order(
+        self, run: RunRef, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply
+    ) -> OrdersReply:
+        place = decided.ticks - 1
         orders = OrdersRequest(
             run=run,
-            tick=tick,
+            tick=window.first_tick + place,
             orders=decided.orders,
             ledger=run_state.ledger_at(state.ledger, window, place),
-            portfolio=committed.portfolio,
+            portfolio=run_state.portfolio_at(state.portfolio, window, assessed, place),
+            window=run_state.single_tick(window, place),
         )
         patience = self._config.execution_manager.tight_loop_timeout_s * len(decided.orders)
-        traded = await self._bus.request(subjects.orders(self._cid), orders, OrdersReply, patience_s=patience)
-        self._count(traded.counts)
-        again = CommitRequest(
-            run=run,
-            portfolio=traded.portfolio,
-            window=run_state.single_tick(window, place),
-            ledger=traded.ledger,
-            ticks=1,
-            trigger_source="after_execution",
-        )
-        settled = await self._bus.request(subjects.monitors_commit(self._cid), again, CommitReply)
-        self._count(settled.counts)
+        return await self._bus.request(subjects.orders(self._cid), orders, OrdersReply, patience_s=patience)
+
+    def _traded(
+        self, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply, traded: OrdersReply
+    ) -> Checkpoint:
+        """State after the tick that ordered."""
+        place = decided.ticks - 1
         equity, capital = run_state.equity_and_capital(assessed.columns, place)
-        (final,), (paid_in,) = run_state.equity_and_capital(settled.columns)
-        memory = self._manager.after_execution(final, decided.state, decided.orders, traded.handshakes)
+        memory = self._manager.after_execution(traded.equity, decided.state, decided.orders, traded.handshakes)
         after = state.model_copy(
             update={
-                "next_tick": tick + 1,
+                "next_tick": window.first_tick + place + 1,
                 "window": run_state.shrunk(state.window, self._config.engine),
                 "ledger": traded.ledger,
-                "portfolio": settled.portfolio,
+                "portfolio": traded.portfolio,
                 "reference_equity": memory.reference_equity,
                 "pending_withdrawal": memory.pending_withdrawal,
-                "statistics": run_state.with_equity(state.statistics, [*equity, final], [*capital, paid_in]),
+                "statistics": run_state.with_equity(
+                    state.statistics, [*equity, traded.equity], [*capital, traded.portfolio.capital]
+                ),
             }
         )
-        after = run_state.with_orders(after, decided.orders, traded.handshakes)
-        await asyncio.gather(self._committed(after), self._log_trade(run, tick, decided, traded))
-        if traded.fatal is not None:
-            raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
-        return after
+        return run_state.with_orders(after, decided.orders, traded.handshakes)
 
-    async def _log_trade(self, run: RunRef, tick: int, decided: Decided, traded: OrdersReply) -> None:
+    async def _commit_trade(
+        self,
+        run: RunRef,
+        tick: int,
+        decided: Decided,
+        traded: OrdersReply,
+        record: DomainEventLogger,
+        after: Checkpoint,
+    ) -> None:
+        """Publish what the orders of a tick left behind, and the tick once more after them."""
+        counts, _ = await asyncio.gather(
+            domain_events.publish(self._bus, record),
+            publish_lines(self._bus, self._cid, (*traded.logs, self._trade_line(run, tick, decided, traded))),
+        )
+        self._count(traded.counts)
+        self._count(counts)
+        await self._committed(after)
+
+    def _trade_line(self, run: RunRef, tick: int, decided: Decided, traded: OrdersReply) -> LogLine:
         confirmed = sum(handshake.status == "confirmed" for handshake in traded.handshakes)
-        now = tick_time(run, tick)
+        level = "INFO" if confirmed == len(decided.orders) else "WARNING"
         message = f"{confirmed} of {len(decided.orders)} orders confirmed"
-        write = self._log.info if confirmed == len(decided.orders) else self._log.warning
-        await write(self._cid, now, message, operation_ids=[order.operation_id for order in decided.orders])
+        operation_ids = [order.operation_id for order in decided.orders]
+        return self._log.line(level, self._cid, tick_time(run, tick), message, operation_ids=operation_ids)
 
     def _count(self, counts: dict[str, int]) -> None:
         for event_type, count in counts.items():
@@ -502,6 +537,13 @@ class EventDrivenStrategyEngine:
     async def _publish_run(self, subject: str, message: RunStart | RunEnd, what: str) -> None:
         header = {subjects.HEADER_MSG_ID: f"{self._cid}.{what}"}
         await self._bus.publish_stream([subjects.StreamMessage(subject, codec.encode(message), header)])
+
+
+async def _finished(task: asyncio.Task[None] | None) -> None:
+    """Wait for a task; what it might raise comes after what failed first."""
+    if task is not None:
+        with contextlib.suppress(ComponentError):
+            await task
 
 
 async def _cancelled(task: asyncio.Task[Window] | asyncio.Task[None] | None) -> None:

@@ -19,11 +19,13 @@ from basis.models.messages import (
     CoverageRequest,
     ExecuteReply,
     ExecuteRequest,
+    Outcome,
     PositionsReply,
     PositionsRequest,
     RunRef,
     Window,
 )
+from basis.models.operations import ExecutionStatus
 from basis.runtime import codec
 from basis.runtime.timeline import tick_time
 from basis.runtime.valuation import Valuer
@@ -157,14 +159,20 @@ class VenueInterfaceManager:
         return AdvanceReply(window=window)
 
     def execute(self, request: ExecuteRequest) -> ExecuteReply:
-        """One order or atomic group at its tick."""
+        """One order or atomic group at its tick; and those that follow while each is confirmed, for it is a simulation."""
         run = request.run
         setup = self._setup(run)
         row = self._row(run, request.tick)
         at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
-        done = execution.execute(request.orders, request.ledger, at, setup.venues, tick_time(run, request.tick))
-        balances = self._held(setup.config, done.ledger)
-        return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger, balances=balances)
+        ledger, now = request.ledger, tick_time(run, request.tick)
+        outcomes: list[Outcome] = []
+        for orders in (request.orders, *request.following):
+            done = execution.execute(orders, ledger, at, setup.venues, now)
+            ledger, balances = done.ledger, self._held(setup.config, done.ledger)
+            outcomes.append(Outcome(handshakes=done.handshakes, ledger=ledger, balances=balances))
+            if any(handshake.status is not ExecutionStatus.CONFIRMED for handshake in done.handshakes):
+                break
+        return ExecuteReply(**dict(outcomes[0]), ahead=tuple(outcomes[1:]))
 
     def positions(self, request: PositionsRequest) -> PositionsReply:
         """Balances of the keys that the mode holds, as the venues have them."""

@@ -213,10 +213,11 @@ class AssessReply(FrozenModel):
     ``notional:<venue>`` (perp notional), both in USD: one value a tick; ratios follow from them where they exist."""
     positions: Columns
     """Instrument key -> quantity a tick, where settlements change it."""
+    sums: dict[str, Columns]
+    """attribution, pnl_by_venue, pnl_by_asset of :class:`PortfolioState` at each tick: with the rest of this reply and the
+    window they are the monitors' state after any tick of it, so that orders need not wait for a commit."""
     risk_levels: bytes
     """One byte a tick: 0 low, 1 medium, 2 high, 3 critical."""
-    portfolio: PortfolioState
-    """State after the window's last tick."""
 
 
 class CommitRequest(FrozenModel):
@@ -232,19 +233,28 @@ class CommitRequest(FrozenModel):
     """Venue-side balances before the window."""
     ticks: int = Field(ge=1)
     """How many ticks of the window happened; the rest is thrown away."""
-    trigger_source: Literal["tick", "after_execution"] = "tick"
-    """Whether it is the tick itself, or the same tick once more after its orders."""
 
 
 class CommitReply(FrozenModel):
     """Monitors to engine, once JetStream has the events."""
 
-    portfolio: PortfolioState
-    """State after the last committed tick."""
-    columns: Columns
-    """As in AssessReply, for the last committed tick only."""
     counts: dict[str, int]
     """Event type -> events published."""
+
+
+Lines = dict[str, tuple[bytes, ...]]
+"""Event type -> lines of JSON that are still to be published."""
+
+
+class LogLine(FrozenModel):
+    """A line of a component log that is still to be published."""
+
+    component: str
+    """Whose log."""
+    digest: str
+    """Hash of what is in it, wall clock left out: a repeated request logs once."""
+    line: bytes
+    """JSON, with its newline."""
 
 
 class OrdersRequest(FrozenModel):
@@ -260,10 +270,12 @@ class OrdersRequest(FrozenModel):
     """Venue-side balances before them."""
     portfolio: PortfolioState
     """Monitors' state before them."""
+    window: Window
+    """The tick alone, without its settlements: what it is assessed on once more after its orders."""
 
 
 class OrdersReply(FrozenModel):
-    """Execution to engine, once all is reconciled and published."""
+    """Execution to engine, once all is reconciled."""
 
     handshakes: tuple[ExecutionHandshake, ...]
     """One for each order that was tried, in sequence."""
@@ -271,8 +283,15 @@ class OrdersReply(FrozenModel):
     """Venue-side balances after them."""
     portfolio: PortfolioState
     """Monitors' state after them."""
+    equity: float
+    """Equity after them, share class."""
+    events: Lines
+    """For the engine to publish once the tick's own events are in the stream (ADR 0017): those of orders at simulated
+    venues, and the assessment after the orders."""
+    logs: tuple[LogLine, ...]
+    """Lines of component logs, likewise."""
     counts: dict[str, int]
-    """Event type -> events published."""
+    """Event type -> events that execution has published itself: those of orders at real venues."""
     fatal: tuple[str, str] | None = None
     """Error code and message where the run must stop (EXEC-003, EXEC-004)."""
 
@@ -286,12 +305,15 @@ class ExecuteRequest(FrozenModel):
     """Tick at which it executes."""
     orders: tuple[Order, ...] = Field(min_length=1)
     """One order, or every step of one atomic group in sequence."""
+    following: tuple[tuple[Order, ...], ...] = ()
+    """What comes next, each as ``orders``. A simulated venue is a pure function: it may execute these as well, as long as
+    each is confirmed, and what turns out not to be wanted is thrown away. A real venue leaves them alone."""
     ledger: Balances
     """Venue-side balances before."""
 
 
-class ExecuteReply(FrozenModel):
-    """Venues to execution."""
+class Outcome(FrozenModel):
+    """What became of one order or atomic group."""
 
     handshakes: tuple[ExecutionHandshake, ...]
     """One for each order, in sequence."""
@@ -299,6 +321,13 @@ class ExecuteReply(FrozenModel):
     """Venue-side balances after; as before unless confirmed."""
     balances: Balances
     """Instrument key -> balance as the venue has it after: what the first comparison is made with."""
+
+
+class ExecuteReply(Outcome):
+    """Venues to execution."""
+
+    ahead: tuple[Outcome, ...] = ()
+    """Outcomes of the first of ``following``, to the first that is not confirmed; none from a real venue."""
 
 
 class PositionsRequest(FrozenModel):
@@ -317,6 +346,19 @@ class PositionsReply(FrozenModel):
     """Instrument key -> balance as the venue has it."""
 
 
+class ExecutedTransaction(FrozenModel):
+    """One order or atomic group with its outcome."""
+
+    position: int = Field(ge=0)
+    """Place of the first order in the tick's batch: decides the order keys of its events."""
+    orders: tuple[Order, ...] = Field(min_length=1)
+    """One order, or every step of one atomic group."""
+    handshakes: tuple[ExecutionHandshake, ...] = Field(min_length=1)
+    """One for each order."""
+    balances: Balances
+    """Balances as the venue has them after."""
+
+
 class ReconcileRequest(FrozenModel):
     """Execution to monitors: apply these handshakes once, and compare."""
 
@@ -324,44 +366,44 @@ class ReconcileRequest(FrozenModel):
     """Run."""
     tick: int = Field(ge=0)
     """Tick."""
-    position: int = Field(ge=0)
-    """Place of the first order in the tick's batch: decides the order keys of its events."""
-    orders: tuple[Order, ...] = Field(min_length=1)
-    """One order, or every step of one atomic group."""
-    handshakes: tuple[ExecutionHandshake, ...] = Field(min_length=1)
-    """One for each order."""
+    transactions: tuple[ExecutedTransaction, ...]
+    """In sequence; those after the first that does not agree are not looked at."""
     portfolio: PortfolioState
     """State before."""
-    balances: Balances
-    """Balances as the venue has them after."""
     retry_attempt: int = Field(default=0, ge=0)
-    """Re-queries so far."""
+    """Re-queries of the first so far."""
+    window: Window | None = None
+    """The tick alone, where it is to be assessed once more on what comes out."""
 
 
-class LogLine(FrozenModel):
-    """A line of a component log that is still to be published."""
+class AfterOrders(FrozenModel):
+    """A tick once more, after its orders."""
 
-    component: str
-    """Whose log."""
-    digest: str
-    """Hash of what is in it, wall clock left out: a repeated request logs once."""
-    line: bytes
-    """JSON, with its newline."""
+    portfolio: PortfolioState
+    """State after."""
+    equity: float
+    """Share class."""
+    events: Lines
+    """Its positions, exposure, risk and PnL."""
 
 
 class ReconcileReply(FrozenModel):
     """Monitors to execution."""
 
     portfolio: PortfolioState
-    """State after."""
+    """State after what was compared."""
+    compared: int = Field(default=1, ge=0)
+    """How many transactions were."""
     success: bool
-    """True where every key agrees within tolerance."""
+    """True where every key agrees within tolerance, after each of them."""
     mismatches: tuple[str, ...]
-    """Each difference in words."""
-    events: dict[str, tuple[bytes, ...]]
-    """Event type -> lines of JSON. Execution publishes them with its own, all of a tick at once (ADR 0016)."""
+    """Each difference of the last of them in words."""
+    events: Lines
+    """To be published with execution's own (ADR 0016)."""
     logs: tuple[LogLine, ...] = ()
     """Lines of component logs, published likewise."""
+    after: AfterOrders | None = None
+    """The tick once more, where it was asked for."""
 
 
 RunStatusName = Literal["queued", "running", "completed", "failed", "cancelled"]

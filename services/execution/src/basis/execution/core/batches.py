@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from basis.models.execution import ExecutionHandshake
+    from basis.models.messages import Outcome
     from basis.models.order import Order
 
 
@@ -68,6 +69,26 @@ def check_handshakes(transaction: Transaction, handshakes: Sequence[ExecutionHan
     if transaction.orders[0].execution_mode is ExecutionMode.ATOMIC and len(statuses) != 1:
         message = f"{transaction.group_id}: a partial group is impossible on chain, got {sorted(statuses)}"
         raise ComponentError("EXEC-004", message, "execution_manager")
+
+
+def check_ahead(outcomes: Sequence[Outcome]) -> None:
+    """Refuse outcomes executed ahead that must not be: at a real venue, or after one that was not confirmed.
+
+    Args:
+        outcomes: of the transaction that was to be executed, and of those that were executed ahead.
+
+    Raises:
+        ComponentError: EXEC-004.
+    """
+    for before, ahead in pairwise(outcomes):
+        if not (is_confirmed(before.handshakes) and is_simulated(before.handshakes) and is_simulated(ahead.handshakes)):
+            operation = ahead.handshakes[0].operation_id
+            raise ComponentError("EXEC-004", f"{operation} was executed before its turn", "execution_manager")
+
+
+def is_simulated(handshakes: Sequence[ExecutionHandshake]) -> bool:
+    """True where all of a transaction was at simulated venues: pure functions, whose answer may be thrown away."""
+    return all(handshake.simulated for handshake in handshakes)
 
 
 def is_confirmed(handshakes: Sequence[ExecutionHandshake]) -> bool:

@@ -68,6 +68,14 @@ class Assessment:
             **{f"notional:{venue}": column for venue, column in self.risk.notional.items()},
         }
 
+    def sums(self) -> dict[str, Mapping[str, Floats]]:
+        """Cumulative sums of the portfolio state, by the name of its field."""
+        return {
+            "attribution": self.pnl.attribution,
+            "pnl_by_venue": self.pnl.by_venue,
+            "pnl_by_asset": self.pnl.by_asset,
+        }
+
     def state_at(self, place: int) -> PortfolioState:
         """Portfolio state after the tick at a place of the window."""
         before, tick = self.window.before, self.window.first_tick + place

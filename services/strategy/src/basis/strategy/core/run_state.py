@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import struct
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from basis.models.instruments import INSTRUMENTS
 from basis.models.messages import (
+    AssessReply,
     Balances,
     Checkpoint,
     Columns,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from basis.models.messages import RunRef
     from basis.models.order import Order
 
+_FLOAT = struct.Struct("<d")
 YEAR_S = 365 * 86_400
 """Seconds of the year that rates are annualised with."""
 
@@ -61,15 +65,33 @@ def ledger_at(ledger: Balances, window: Window, place: int) -> Balances:
     """Venue-side balances after the tick at a place of the window; a venue's own entries that are done are left out."""
     if not window.balances:
         return ledger
-    changed = {
-        key: float(np.frombuffer(column, dtype="<f8", count=1, offset=8 * place)[0])
-        for key, column in window.balances.items()
-    }
+    changed = _row(window.balances, place)
     merged = ledger | changed
     done = [key for key, value in changed.items() if value == 0.0 and key not in INSTRUMENTS]
     for key in done:
         del merged[key]
     return merged
+
+
+def portfolio_at(before: PortfolioState, window: Window, assessed: AssessReply, place: int) -> PortfolioState:
+    """The monitors' state after the tick at a place of the window."""
+    row = partial(_row, place=place)
+    return PortfolioState(
+        positions=before.positions | row(assessed.positions),
+        capital=_value(assessed.columns["capital"], place),
+        market=row(window.market),
+        tick=window.first_tick + place,
+        **{name: row(columns) for name, columns in assessed.sums.items()},
+    )
+
+
+def _row(columns: Columns, place: int) -> dict[str, float]:
+    return {name: _value(column, place) for name, column in columns.items()}
+
+
+def _value(column: bytes, place: int) -> float:
+    (value,) = _FLOAT.unpack_from(column, 8 * place)
+    return float(value)
 
 
 def single_tick(window: Window, place: int) -> Window:
