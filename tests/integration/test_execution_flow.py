@@ -26,7 +26,6 @@ from basis.models.messages import (
 )
 from basis.models.operations import OperationType, StrategyIntent
 from basis.models.order import Order
-from basis.runtime import bus as subjects
 from basis.runtime import codec
 from basis.runtime.clock import SimulatedClock
 from basis.runtime.gas import gas_fee
@@ -36,7 +35,7 @@ from basis.runtime.valuation import Valuer
 from basis.strategy.core.deltas import OperationParams
 from basis.strategy.core.desk import make_order
 from basis.strategy.core.strategy_manager import StrategyManager
-from basis.testkit.runs import CID, START, custom_config, market_row, portfolio, run_ref
+from basis.testkit.runs import START, custom_config, market_row, portfolio, run_ref
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
