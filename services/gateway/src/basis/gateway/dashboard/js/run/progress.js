@@ -1,0 +1,58 @@
+// A run that goes on: how far it is, how fast, and its curves as they grow.
+
+import { events } from "../api.js";
+import { h, put } from "../dom.js";
+import { count, duration, isNumber } from "../format.js";
+import { pill } from "../parts.js";
+
+const GROW_EVERY_MS = 2500;
+
+/** Card with the progress; calls `ended` at the end. */
+export function follow(report, { signal, ended, board }) {
+  const bar = h("div");
+  const meter = h("div", { class: "meter", role: "progressbar", "aria-label": "Progress of the run", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const state = h("span", {}, pill(report.status));
+  const text = h("span", { class: "soft" });
+  const card = h("div", { class: "card pad stack live" }, h("div", { class: "row" }, state, text), meter);
+  let seen = null, speed = 0, grown = Date.now();
+
+  function take(status) {
+    const now = performance.now();
+    if (seen !== null && status.ticks > seen.ticks && now > seen.at) {
+      const fresh = ((status.ticks - seen.ticks) * 1000) / (now - seen.at);
+      speed = speed === 0 ? fresh : 0.7 * speed + 0.3 * fresh;
+    }
+    if (seen === null || status.ticks !== seen.ticks) seen = { ticks: status.ticks, at: now };
+    const done = isNumber(status.progress) ? status.progress : 0;
+    bar.style.width = `${done * 100}%`;
+    meter.setAttribute("aria-valuenow", Math.round(done * 100));
+    put(state, pill(status.status));
+    const left = speed > 0 ? (status.total_ticks - status.ticks) / speed : null;
+    put(text, status.status === "queued" ? "Waits for an engine that is free." :
+      `${count(status.ticks)} of ${count(status.total_ticks)} ticks${speed > 0 ? ` · ${count(speed)} ticks/s · ${duration(left)} left` : ""}`);
+    if (Date.now() - grown > GROW_EVERY_MS) {
+      grown = Date.now();
+      board.grow?.();
+    }
+  }
+
+  async function listen() {
+    while (!signal.aborted) {
+      try {
+        for await (const [name, data] of events(`backtest/${report.correlation_id}/stream`, signal)) {
+          if (name === "progress") take(data);
+          if (name === "result") return ended();
+        }
+      } catch (error) {
+        if (error.name === "AbortError" || signal.aborted) return undefined;
+        put(text, `${error.message} Trying again.`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1500)); // the stream broke off: take it up again
+    }
+    return undefined;
+  }
+  take({ ...report, progress: report.progress ?? 0 });
+  seen = null;
+  listen();
+  return card;
+}
