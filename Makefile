@@ -12,7 +12,7 @@ BASIS := .venv/bin/basis
 MODE ?= pure_lending_usdt
 ARGS ?=
 
-.PHONY: help setup backtest test test-fast lint format bench golden up down reference clean
+.PHONY: help setup backtest dashboard test test-fast lint format bench golden up down reference clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,8 +37,11 @@ $(ML): $(READY)
 
 setup: $(READY) ## install everything into .venv
 
-backtest: $(READY) ## run a backtest: MODE=pure_lending_usdt ARGS="--start 2022-06-01"
-	@$(BASIS) backtest $(MODE) $(ARGS)
+backtest: $(READY) ## run a backtest and print where to see it: MODE=pure_lending_usdt ARGS="--start 2022-06-01"
+	@$(BASIS) backtest $(MODE) --dashboard $(ARGS)
+
+dashboard: $(READY) ## all runs of logs/ in the browser, until Ctrl-C
+	@$(BASIS) dashboard $(ARGS)
 
 test: $(ML) ## run all tests; containers where a Docker engine is there
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
@@ -77,8 +80,10 @@ up: data/synthetic ## the six services and NATS as containers, HTTP on http://lo
 	docker compose build -q && docker compose up -d --wait
 	@echo "up: http://localhost:8001/api/v1/docs ; 'make down' ends it"
 
-down: ## stop the containers; logs stay
-	@docker compose down --remove-orphans
+down: ## stop the containers, and a dashboard in the background; logs stay
+	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop; fi
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker compose down --remove-orphans; fi
 
 clean: ## remove what make and tests made, but not logs
+	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop >/dev/null || true; fi
 	@rm -rf .venv $(TOOLS) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov test-artifacts

@@ -43,6 +43,12 @@ def backtest(
     nats: Annotated[str | None, typer.Option(help="Run on the services of this NATS cluster.")] = None,
     processes: Annotated[bool, typer.Option("--processes", help="One process a service.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    dashboard_: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard", help="Leave a dashboard in the background and print the run's URL; not with --json."
+        ),
+    ] = False,
 ) -> None:
     """Run a backtest; by default all services in this process, with a NATS server of their own."""
     from basis.cli.commands.backtest import command  # noqa: PLC0415
@@ -59,6 +65,7 @@ def backtest(
             nats=nats,
             processes=processes,
             as_json=json_,
+            dashboard=dashboard_,
         )
     )
 
@@ -241,6 +248,25 @@ def keys_list(json_: Json = False) -> None:
     from basis.cli.commands import keys  # noqa: PLC0415
 
     raise typer.Exit(keys.list_keys(as_json=json_))
+
+
+@app.command()
+def dashboard(
+    cid: Annotated[str | None, typer.Argument(metavar="[CID]", help="Run to show first. Default: the list.")] = None,
+    logs: Logs = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port on the gateway's host. Default: the first free one from 8011."),
+    ] = None,
+    background: Annotated[bool, typer.Option("--background", help="Leave it running and return.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End those in the background.")] = False,
+    detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
+    json_: Json = False,
+) -> None:
+    """Results in the browser: serves a log folder, read only; needs no services and no NATS."""
+    from basis.cli.commands.dashboard import command  # noqa: PLC0415
+
+    raise typer.Exit(command(cid, logs, port, background=background, stop=stop, detached=detached, as_json=json_))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import logging
 import socket
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,7 +21,8 @@ from basis.gateway.connections import bounded_protocol
 from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
 from basis.gateway.keys import Keyring
 from basis.gateway.limits import RateLimit
-from basis.gateway.routes import Context, backtest, health, results, results_log, strategies
+from basis.gateway.read_only import LastAsked, NoBacktests, NoBus
+from basis.gateway.routes import Context, backtest, dashboard, health, results, results_log, strategies
 from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
@@ -101,6 +102,7 @@ def _api() -> _Api:
     problems.install(app)
     for router in (backtest.router, results.router, results_log.router, strategies.router, health.router):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(dashboard.router)
     return app
 
 
@@ -113,9 +115,29 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Serving(NamedTuple):
+    """A gateway that answers."""
+
+    url: str
+    """Of the API."""
+    traffic: LastAsked
+    """When it was asked last."""
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[str]:
-    """The gateway while the context is open; yields the URL of the API.
+    """The gateway while the context is open; yields the URL of the API. Errors as :func:`opened`."""
+    async with opened(settings) as gateway:
+        yield gateway.url
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, read_only: bool = False) -> AsyncIterator[Serving]:
+    """The gateway while the context is open.
+
+    Args:
+        settings: of the process.
+        read_only: without NATS: results below ``logs_dir`` can be read, and submitting is a 503.
 
     Raises:
         ComponentError: ENGINE-001, the address cannot be bound; BUS-001, no NATS; CONFIG-00x, its API keys.
@@ -123,15 +145,17 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     telemetry.install(SERVICE)
     ring = keys.required(settings)
     with _listening(settings) as listener:
-        bus, closing, clock = Bus(settings, SERVICE), asyncio.Event(), SystemClock()
+        closing, clock = asyncio.Event(), SystemClock()
+        bus: Bus = NoBus(settings, SERVICE) if read_only else Bus(settings, SERVICE)
         await bus.connect()
-        backtests = BacktestService(bus, clock)
+        backtests: BacktestService = NoBacktests(bus, clock) if read_only else BacktestService(bus, clock)
         feeds = StatusFeeds(backtests)
         runs = RunList(backtests, Results(settings.logs_dir, settings.results_cache_dir), clock)
         context = Context(bus, backtests, runs, settings, clock, clock.monotonic(), closing, feeds)
+        traffic = LastAsked(create_app(context, ring), clock)
         server = _Server(
             uvicorn.Config(
-                create_app(context, ring),
+                traffic,
                 http=bounded_protocol(settings.gateway_connections, settings.gateway_patience_s),
                 proxy_headers=False,  # whoever connects is the client: a header cannot say otherwise
                 log_config=None,
@@ -149,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await bus.start()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
-                yield _url(listener)
+                yield Serving(_url(listener), traffic)
             finally:
                 closing.set()
                 server.should_exit = True

@@ -45,6 +45,7 @@ def command(
     nats: str | None,
     processes: bool,
     as_json: bool,
+    dashboard: bool,
 ) -> int:
     """Run it; returns the exit code."""
     server = NatsServer() if nats is None else None
@@ -56,7 +57,7 @@ def command(
             from basis.cli.commands.backtest_run import execute  # noqa: PLC0415
 
         arguments = Arguments(mode, start, end, capital, overrides, processes, nats is not None)
-        return execute(arguments, data=data, logs=logs, nats=nats, server=server, as_json=as_json)
+        return execute(arguments, data=data, logs=logs, nats=nats, server=server, as_json=as_json, dashboard=dashboard)
     except NatsServerError as error:
         print(f"basis: [BUS-001] {error}", file=sys.stderr)
         return 1

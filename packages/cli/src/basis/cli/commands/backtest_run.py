@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from basis.cli import backtest, deployment, services
+from basis.cli.commands.dashboard import see_it
 from basis.cli.output import Progress, print_result, refusal
 from basis.models.errors import ComponentError, InputError
 from basis.runtime import bus as subjects
@@ -35,6 +36,7 @@ def execute(
     nats: str | None,
     server: NatsServer | None,
     as_json: bool,
+    dashboard: bool,
 ) -> int:
     """Check, run, print; returns the exit code."""
     try:
@@ -59,6 +61,9 @@ def execute(
         sys.stdout.write(orjson.dumps(backtest.as_json(finished)).decode() + "\n")
     else:
         print_result(finished)
+        if not arguments.cluster and finished.outcome.log_directory is not None:
+            cid = finished.outcome.status.correlation_id
+            print(see_it(cid, settings.logs_dir, start=dashboard))
     return 0 if finished.outcome.status.status == "completed" else 1
 
 

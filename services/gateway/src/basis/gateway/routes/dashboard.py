@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,7 +17,7 @@ from starlette.exceptions import HTTPException
 from basis.gateway import http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from importlib.resources.abc import Traversable
 
 router = APIRouter(include_in_schema=False)
@@ -28,7 +30,25 @@ _TYPES: Final = {
 }
 _COMPRESSED: Final = frozenset({"css", "js", "html", "svg"})
 _INDEX: Final = "index.html"
-_PLACEHOLDER: Final = b"{{assets}}"
+_START: Final = "js/main.js"
+_STYLES: Final = (
+    "vendor/uplot/uPlot.min.css",
+    "css/tokens.css",
+    "css/base.css",
+    "css/parts.css",
+    "css/pages.css",
+    "css/run.css",
+)
+"""In the order of their rules; one request brings them all."""
+_ALL_STYLES: Final = "css/all.css"
+_PAGES: Final = {
+    "": "js/pages/runs.js",
+    "submit": "js/pages/submit.js",
+    "compare": "js/pages/compare.js",
+    "runs": "js/pages/run.js",
+}
+"""First part of a path -> the module of its page."""
+_STATIC_IMPORT: Final = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)";', re.MULTILINE)
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -55,18 +75,35 @@ class _File:
 class _Dashboard:
     """The files in memory: less than a megabyte, the same for every client.
 
-    Their URLs carry a digest of all of them, so that a browser may keep each for good and never mixes two versions.
+    Their URLs carry a digest of all of them, so that a browser may keep each for good and never mixes two versions. A page
+    names every module that it will import, so that none waits for another to ask for it.
     """
 
     def __init__(self, root: Traversable) -> None:
         found = {name: body for name, body in _walk(root, "") if name.rpartition(".")[2] in _TYPES}
+        found[_ALL_STYLES] = b"\n".join(found[name] for name in _STYLES)
         everything = hashlib.sha256()
         for name, body in sorted(found.items()):
             everything.update(f"{name} {len(body)}\n".encode() + body)
         self.digest = everything.hexdigest()[:16]
-        page = found.pop(_INDEX).replace(_PLACEHOLDER, f"/assets/{self.digest}".encode())
-        self.page = _file(_INDEX, page)
+        base = f"/assets/{self.digest}"
+        template = found.pop(_INDEX).decode().replace("{{assets}}", base)
+        self.pages = {}
+        for part, module in _PAGES.items():
+            links = [f'<link rel="modulepreload" href="{base}/{name}">' for name in _imported(found, (_START, module))]
+            self.pages[part] = _file(_INDEX, template.replace("{{modules}}", "\n  ".join(links)).encode())
         self.assets = {name: _file(name, body) for name, body in found.items()}
+
+
+def _imported(files: Mapping[str, bytes], names: Iterable[str]) -> list[str]:
+    """Modules and all that they import as they are loaded, the first ones first."""
+    known = list(names)
+    for name in known:  # grows while it is read
+        for target in _STATIC_IMPORT.findall(files[name].decode()):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            if path not in known:
+                known.append(path)
+    return known
 
 
 def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -94,14 +131,14 @@ def _dashboard() -> _Dashboard:
 @router.get("/compare")
 async def page(request: Request) -> Response:
     """The page; which view it shows is in its path."""
-    return _answer(request, _dashboard().page, "no-cache")
+    return _answer(request, _dashboard().pages[request.url.path.strip("/")], "no-cache")
 
 
 @router.get("/runs/{correlation_id}")
 async def run_page(request: Request, correlation_id: Annotated[str, Depends(http.run_id)]) -> Response:
     """The same page, for a run."""
     del correlation_id
-    return _answer(request, _dashboard().page, "no-cache")
+    return _answer(request, _dashboard().pages["runs"], "no-cache")
 
 
 @router.get("/assets/{digest}/{name:path}")

@@ -10,7 +10,7 @@ import { View } from "../charts/view.js";
 import { empty, pill, trouble } from "../parts.js";
 import { go } from "../router.js";
 
-const FRACTIONS = new Set(["total_return", "annualized_return", "volatility", "max_drawdown", "hit_rate", "time_in_market", "benchmark_return", "excess_return", "target_apy"]);
+const FRACTIONS = new Set(["total_return", "annualized_return", "volatility", "max_drawdown", "hit_rate", "hit_rate_days", "time_in_market", "benchmark_return", "usd_return", "excess_return", "target_apy", "target_max_drawdown"]);
 const COLORS = { a: "c-1", b: "c-2" };
 const POINTS = 600;
 

@@ -66,6 +66,9 @@ class Form {
       this.capital.value = this.before.initial_capital ?? "";
     }
     await this.choose(this.mode.value);
+    const health = await get("health", {}, this.signal).catch(() => null);
+    if (health && !health.nats_connected) put(this.trouble, h("div", { class: "notice", "data-kind": "warn" }, h("strong", {}, "This page only reads results"),
+      h("span", {}, "No services are behind it to run anything. Start them with basis services up, whose own page can submit, or run basis backtest in a shell.")));
   }
 
   /** Show a mode's own parameters. */

@@ -8,6 +8,7 @@ import { remember } from "../router.js";
 import { summary } from "./summaries.js";
 
 const PAGE = 100;
+const LEAST = 20; // found before a search pauses
 
 /** Fill a tab with the explorer. */
 export function explorer(panel, report, context) {
@@ -28,17 +29,24 @@ export function explorer(panel, report, context) {
     return chip;
   });
 
+  /** One page more; a search goes on by itself while the server has looked at a part of the log and found nothing. */
   async function load() {
     const turn = state.turn;
     more.disabled = true;
     try {
-      const found = await get(`results/${report.correlation_id}/events`, { type: [...chosen].join(","), text: state.text, after: state.after, limit: PAGE }, context.signal);
-      if (turn !== state.turn) return; // the filter changed meanwhile
-      if (state.after === null) put(list);
-      list.append(...found.items.map((item) => row(item, report, context)));
-      state.shown += found.items.length;
-      state.after = found.next;
-      const rest = found.next !== null && found.next !== undefined;
+      let fresh = 0, looked = 0, rest = true;
+      while (rest && fresh < LEAST) {
+        const found = await get(`results/${report.correlation_id}/events`, { type: [...chosen].join(","), text: state.text, after: state.after, limit: PAGE }, context.signal);
+        if (turn !== state.turn) return; // the filter changed meanwhile
+        if (state.after === null) put(list);
+        list.append(...found.items.map((item) => row(item, report, context)));
+        fresh += found.items.length;
+        looked += found.scanned;
+        state.shown += found.items.length;
+        state.after = found.next;
+        rest = found.next !== null && found.next !== undefined;
+        put(status, `Looked at ${count(looked)} events …`);
+      }
       more.hidden = !rest;
       put(status, `${count(state.shown)}${rest ? "+" : ""} events${state.text ? ` with “${state.text}”` : ""}`);
       if (state.shown === 0) put(list, empty("No such event", state.text ? `No event of these types has the text “${state.text}”.` : "There are none of these types."));

@@ -67,7 +67,7 @@ function file(path, name, label) {
 /** The figures that one looks for first. */
 export function stats(report) {
   const unit = report.share_class ?? "";
-  const { metrics = {}, costs = {} } = report;
+  const [metrics, costs] = [report.metrics ?? {}, report.costs ?? {}];
   const paid = ["fees", "gas", "slippage"].map((kind) => costs?.[kind]).filter(isNumber).reduce((total, one) => total + one, 0);
   const drawdown = metrics.max_drawdown ?? report.max_drawdown;
   const annual = metrics.annualized_return ?? report.annualized_return;

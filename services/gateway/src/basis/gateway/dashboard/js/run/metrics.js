@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { amount, count, day, exact, isNumber, money, percent, plus, tone, venue, words } from "../format.js";
 
-const FRACTIONS = new Set(["total_return", "annualized_return", "volatility", "max_drawdown", "hit_rate", "time_in_market", "benchmark_return", "excess_return", "target_apy"]);
+const FRACTIONS = new Set(["total_return", "annualized_return", "volatility", "max_drawdown", "hit_rate", "hit_rate_days", "time_in_market", "benchmark_return", "usd_return", "excess_return", "target_apy", "target_max_drawdown"]);
 
 /** Fill a tab with them. */
 export function metrics(panel, report) {
@@ -13,6 +13,7 @@ export function metrics(panel, report) {
     h("div", { class: "stack" },
       card("Attribution", `${unit}; closes to ${exact(report.attribution_gap)}`, bars(report.attribution, unit)),
       card("Costs", unit, costs(report.costs, unit)),
+      isNumber(report.funding) && report.funding !== 0 ? card("Funding", null, facts([["Received, negative where paid", `${money(report.funding, unit)} ${unit}`]])) : null,
       card("Orders by type", null, facts(Object.entries(report.orders_by_type ?? {}).map(([name, value]) => [words(name), typeof value === "object" ? JSON.stringify(value) : count(value)]))),
       card("Events", null, facts(Object.entries(report.counts ?? {}).map(([name, value]) => [words(name), count(value)]))))));
 }
@@ -41,12 +42,13 @@ function bars(parts, unit) {
   ]));
 }
 
+/** Each kind, and below it who was paid. */
 function costs(found, unit) {
-  const flat = [];
-  for (const [name, value] of Object.entries(found ?? {})) {
-    if (isNumber(value)) flat.push([words(name), money(value, unit)]);
-    else if (value && typeof value === "object") for (const [key, one] of Object.entries(value)) if (isNumber(one) && one !== 0) flat.push([name === "by_venue" ? `At ${venue(key)}` : words(key), money(one, unit)]);
-  }
-  const seen = new Set();
-  return facts(flat.filter(([name]) => !seen.has(name) && seen.add(name)));
+  const kinds = Object.entries(found ?? {}).filter(([name, value]) => isNumber(value) && name !== "total");
+  if (kinds.every(([, value]) => value === 0)) return h("p", { class: "soft" }, "Nothing was paid.");
+  const rows = kinds.flatMap(([kind, value]) => {
+    const paid = Object.entries(found.by_venue?.[kind] ?? {}).filter(([, one]) => one !== 0);
+    return [[h("strong", {}, words(kind)), money(value, unit)], ...(paid.length > 1 ? paid.map(([who, one]) => [`  ${venue(who)}`, money(one, unit)]) : [])];
+  });
+  return facts([...rows, ["Total", h("strong", {}, money(found.total, unit))]]);
 }

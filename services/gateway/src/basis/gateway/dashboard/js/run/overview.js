@@ -14,6 +14,7 @@ import { statePanel } from "./state.js";
 import { get } from "../api.js";
 
 const ORDER_MARKS = 500;
+const MARKS_AFTER_MS = 700; // the curves come first
 
 /** Charts and state panel; `view` is null where there is nothing to draw yet. */
 export function overview(report, curves, { signal, tick }) {
@@ -36,7 +37,7 @@ export function overview(report, curves, { signal, tick }) {
     statePanel(report, view, signal),
     h("div", { class: "rest" }, rest.map((panel) => h("div", { class: "card" }, panel.element))));
   view.addEventListener("cursor", debounce(() => remember({ tick: view.cursor === view.total - 1 ? null : view.cursor }), 400), { signal });
-  loadMarks(report, marks, first, signal);
+  setTimeout(() => signal.aborted || loadMarks(report, marks, first, signal), MARKS_AFTER_MS);
   return { element, view, grow: () => grow(report, view, equity, signal) };
 }
 

@@ -1,11 +1,12 @@
 // A run that goes on: how far it is, how fast, and its curves as they grow.
 
-import { events } from "../api.js";
+import { events, get } from "../api.js";
 import { h, put } from "../dom.js";
 import { count, duration, isNumber } from "../format.js";
 import { pill } from "../parts.js";
 
 const GROW_EVERY_MS = 2500;
+const LOOK_EVERY_MS = 2000;
 
 /** Card with the progress; calls `ended` at the end. */
 export function follow(report, { signal, ended, board }) {
@@ -45,9 +46,25 @@ export function follow(report, { signal, ended, board }) {
         }
       } catch (error) {
         if (error.name === "AbortError" || signal.aborted) return undefined;
+        if (error.status === 404) return look(); // a run of another process, seen by its directory alone
         put(text, `${error.message} Trying again.`);
       }
       await new Promise((resolve) => setTimeout(resolve, 1500)); // the stream broke off: take it up again
+    }
+    return undefined;
+  }
+  /** Follow a run by its results. */
+  async function look() {
+    while (!signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      try {
+        const found = await get(`results/${report.correlation_id}`, {}, signal);
+        if (found.status !== "running" && found.status !== "queued") return ended();
+        take({ ...found, total_ticks: found.total_ticks ?? 0, progress: found.progress ?? 0 });
+      } catch (error) {
+        if (error.name === "AbortError" || signal.aborted) return undefined;
+        put(text, error.message);
+      }
     }
     return undefined;
   }

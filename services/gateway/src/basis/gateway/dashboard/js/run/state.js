@@ -13,7 +13,7 @@ export function statePanel(report, view, signal) {
   const input = h("input", { type: "number", min: 0, max: view.total - 1, step: 1, "aria-label": "Tick", onchange: () => view.setCursor(Number(input.value)) });
   const range = h("input", { type: "range", class: "scrubber", min: 0, max: view.total - 1, step: 1, "aria-label": "Cursor", oninput: () => view.setCursor(Number(range.value)) });
   const jump = { last: null, next: null };
-  const before = iconButton("first", "Order before", back);
+  const before = iconButton("first", "Order before", () => jump.last !== null && view.setCursor(jump.last));
   const after = iconButton("last", "Order after", () => jump.next !== null && view.setCursor(jump.next));
   let wanted = null, busy = false;
 
@@ -45,21 +45,11 @@ export function statePanel(report, view, signal) {
     busy = false;
   }
 
-  /** To the orders before the cursor; where it stands on some, to those before them. */
-  async function back() {
-    if (jump.last === view.cursor && view.cursor > 0) {
-      const earlier = await get(`results/${id}/at`, { tick: view.cursor - 1 }, signal).catch(() => null);
-      jump.last = earlier?.last_order_tick ?? null;
-    }
-    if (jump.last === null) before.disabled = true;
-    else view.setCursor(jump.last);
-  }
-
   function show(found) {
     put(time, minute(found.timestamp), h("span", { class: "soft" }, " UTC"));
     jump.last = found.last_order_tick ?? null;
     jump.next = found.next_order_tick ?? null;
-    before.disabled = jump.last === null || found.tick === 0;
+    before.disabled = jump.last === null;
     after.disabled = jump.next === null;
     put(body, figures(found, report), positions(found, report), decision(found));
     body.dataset.tick = found.tick;
