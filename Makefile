@@ -12,7 +12,7 @@ BASIS := .venv/bin/basis
 MODE ?= pure_lending_usdt
 ARGS ?=
 
-.PHONY: help setup backtest dashboard test test-fast lint format bench golden up down reference clean
+.PHONY: help setup backtest dashboard test chain contracts test-fast lint format bench golden up down reference clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,8 +43,14 @@ backtest: $(READY) ## run a backtest and print where to see it: MODE=pure_lendin
 dashboard: $(READY) ## all runs of logs/ in the browser, until Ctrl-C
 	@$(BASIS) dashboard $(ARGS)
 
-test: $(ML) ## run all tests; containers where a Docker engine is there
+test: $(ML) chain ## run all tests; containers where a Docker engine is there
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chain: $(READY) ## install the test chain (anvil, Aave v3.3, Uniswap v3) from npm and PyPI; without npm its tests are skipped
+	@.venv/bin/python -m basis.testkit.chain.install
+
+contracts: $(READY) ## compile our own contracts; ARGS=--check compares
+	@.venv/bin/python tools/compile_contracts.py $(ARGS)
 
 test-fast: $(READY) ## unit tests only
 	@.venv/bin/python -m pytest tests/unit -n 2 -q $(ARGS)
@@ -56,6 +62,7 @@ lint: $(READY) ## ruff, mypy --strict, import-linter, drift of generated files
 	@.venv/bin/lint-imports
 	@.venv/bin/python tools/generate_reference.py --check
 	@.venv/bin/python tools/generate_specs.py --check
+	@.venv/bin/python tools/compile_contracts.py --check
 
 format: $(READY) ## let ruff format and mend
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .

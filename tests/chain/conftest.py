@@ -1,0 +1,41 @@
+"""Fixtures of the tests against a real EVM node: one node a worker, set back before every test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.chain import Account, chain_of_tests
+
+from basis.testkit.chain.install import ChainUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from basis.venues.live.chain.venue import ChainVenue
+
+
+@pytest.fixture(scope="session")
+def session_account() -> Iterator[Account]:
+    """The node with everything deployed; skips where it cannot be set up."""
+    try:
+        with chain_of_tests() as account:
+            yield account
+    except ChainUnavailable as reason:
+        pytest.skip(f"no test chain: {reason}")
+
+
+@pytest.fixture
+def account(session_account: Account) -> Account:
+    """The onboarded wallet, 100 ETH and nothing else, on a fresh chain."""
+    session_account.world.restore()
+    return session_account
+
+
+@pytest.fixture
+async def venue(account: Account) -> AsyncIterator[ChainVenue]:
+    """The live venue, open."""
+    made = account.venue()
+    await made.open()
+    yield made
+    await made.close()
