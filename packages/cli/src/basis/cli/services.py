@@ -19,7 +19,7 @@ from basis.models.errors import ComponentError, InputError
 from basis.runtime import bus as subjects
 from basis.runtime import health, telemetry
 from basis.runtime.bus import Bus
-from basis.runtime.clock import SystemClock
+from basis.runtime.clock import SystemClock, clock_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -42,7 +42,7 @@ async def running(names: Sequence[str], settings: Settings) -> AsyncIterator[Bus
         ComponentError: BUS-001, no NATS.
     """
     telemetry.install("-".join(names))
-    clock = SystemClock()
+    clock = clock_of(settings.clock_file)
     bus = Bus(settings, "+".join(names))
     await bus.connect()
     sink: Sink | None = None

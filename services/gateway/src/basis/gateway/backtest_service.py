@@ -98,7 +98,7 @@ class BacktestService:
             submit.start,
             f"accepted {config.mode}",
             start=submit.start.isoformat(),
-            end=submit.end.isoformat(),
+            end=coverage.end.isoformat(),
             initial_capital=submit.initial_capital,
             synthetic_data=coverage.synthetic,
         )

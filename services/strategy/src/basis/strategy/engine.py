@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 from basis.models.config import RunConfig
 from basis.models.errors import ComponentError
 from basis.models.messages import (
+    OPEN_END,
     AdvanceReply,
     AdvanceRequest,
     AssessReply,
@@ -93,8 +94,9 @@ class EventDrivenStrategyEngine:
         self._config = RunConfig.model_validate_json(submit.config)
         self._strategy: Strategy = make_strategy(self._config)
         self._manager = StrategyManager(self._config, self._strategy)
-        step = self._config.time_step_s
-        self._last_tick = int((submit.end - submit.start).total_seconds()) // step
+        self._last_tick = OPEN_END
+        if submit.end is not None:
+            self._last_tick = int((submit.end - submit.start).total_seconds()) // self._config.time_step_s
         self._counts: dict[str, int] = {}
         self._stop: Stopped | None = None
         self._last_progress = float("-inf")
@@ -124,8 +126,8 @@ class EventDrivenStrategyEngine:
             return None
         state = record.checkpoint if record is not None else None
         if state is None:
-            capital = self._submit.initial_capital
-            state = run_state.initial_checkpoint(self._config, capital, os.getpid(), self._clock.now())
+            state = self._initial(os.getpid())
+        self._record = record
         run = self._run_ref(state.pid)
         self._counts = dict(state.counts)
         begin = self._clock.monotonic()
@@ -145,6 +147,11 @@ class EventDrivenStrategyEngine:
             trace = traceback.format_exc()
         return await self._finish(run, failure, trace, begin)
 
+    def _initial(self, pid: int) -> Checkpoint:
+        submit, now = self._submit, self._clock.now()
+        held = submit.initial_balances
+        return run_state.initial_checkpoint(self._config, submit.initial_capital, pid, now, held)
+
     def _run_ref(self, pid: int) -> RunRef:
         submit = self._submit
         return RunRef(
@@ -157,6 +164,7 @@ class EventDrivenStrategyEngine:
             last_tick=self._last_tick,
             initial_capital=submit.initial_capital,
             data_sha256=submit.data_sha256,
+            run_mode=submit.run_mode,
         )
 
     async def _await_services(self) -> None:
@@ -288,11 +296,14 @@ class EventDrivenStrategyEngine:
             self._strategy.conditions,
             view,
             window.ticks,
-            StrategyState(state.reference_equity, state.pending_withdrawal),
+            self._remembered(state),
             run,
             tick_stamps(run, window.first_tick, window.ticks),
             logger,
         )
+
+    def _remembered(self, state: Checkpoint) -> StrategyState:
+        return StrategyState(state.reference_equity, state.pending_withdrawal)
 
     def _after(self, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply) -> Checkpoint:
         """State after a whole window without orders."""
@@ -368,7 +379,11 @@ class EventDrivenStrategyEngine:
             portfolio=run_state.portfolio_at(state.portfolio, window, assessed, place),
             window=run_state.single_tick(window, place),
         )
-        patience = self._config.execution_manager.tight_loop_timeout_s * len(decided.orders)
+        return await self._send_orders(state, orders, decided)
+
+    async def _send_orders(self, state: Checkpoint, orders: OrdersRequest, decided: Decided) -> OrdersReply:
+        del state, decided  # for who must write them down first
+        patience = self._config.execution_manager.tight_loop_timeout_s * len(orders.orders)
         return await self._bus.request(subjects.orders(self._cid), orders, OrdersReply, patience_s=patience)
 
     def _traded(
@@ -452,7 +467,7 @@ class EventDrivenStrategyEngine:
             status=status.status,
             last_tick=last,
             timestamp=now,
-            ticks=state.next_tick,
+            ticks=state.next_tick - state.skipped,
             counts=state.counts,
             error_code=status.error_code,
             error=status.error,
@@ -466,7 +481,7 @@ class EventDrivenStrategyEngine:
         outcome = RunOutcome(
             status=status.model_copy(update={"completed_at": self._clock.now()}),
             log_directory=sealed.log_directory if sealed is not None else None,
-            ticks=state.next_tick,
+            ticks=state.next_tick - state.skipped,
             events=sealed.counts if sealed is not None else {},
             event_hash=sealed.event_hash if sealed is not None else None,
             loop_s=round(self._clock.monotonic() - begin, 6),
@@ -494,10 +509,11 @@ class EventDrivenStrategyEngine:
     async def _record_outcome(self, outcome: RunOutcome) -> None:
         results = await self._bus.bucket(subjects.KV_RESULTS)
         await results.put(self._cid, outcome.model_dump_json().encode())
-        await self._store.save(RunRecord(status=outcome.status))
+        await self._store.save(RunRecord(status=outcome.status, run_mode=self._submit.run_mode))
         await self._tell(outcome.status)
 
     _state: Checkpoint | None = None
+    _record: RunRecord | None = None
 
     @property
     def _announced(self) -> bool:
@@ -507,18 +523,18 @@ class EventDrivenStrategyEngine:
     def _state_or_initial(self, run: RunRef) -> Checkpoint:
         if self._state is not None:
             return self._state
-        return run_state.initial_checkpoint(self._config, run.initial_capital, run.pid, self._clock.now())
+        return self._initial(run.pid)
 
     def _status(self, name: str, failure: ComponentError | None = None) -> RunStatus:
         state = self._state
-        total = self._last_tick + 1
-        ticks = state.next_tick if state is not None else 0
+        total = 0 if self._last_tick == OPEN_END else self._last_tick + 1
+        ticks = state.next_tick - state.skipped if state is not None else 0
         return RunStatus.model_validate(
             {
                 "correlation_id": self._cid,
                 "strategy": self._config.mode,
                 "status": name,
-                "progress": ticks / total,
+                "progress": ticks / total if total else 0.0,
                 "ticks": ticks,
                 "total_ticks": total,
                 "started_at": state.started_at if state is not None else None,
@@ -529,7 +545,9 @@ class EventDrivenStrategyEngine:
         )
 
     async def _save(self, state: Checkpoint) -> None:
-        await self._store.save(RunRecord(status=self._status("running"), checkpoint=state))
+        await self._store.save(
+            RunRecord(status=self._status("running"), checkpoint=state, run_mode=self._submit.run_mode)
+        )
 
     async def _tell(self, status: RunStatus) -> None:
         await self._bus.publish(subjects.progress(self._cid), status.model_dump_json().encode())

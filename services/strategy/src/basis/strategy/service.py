@@ -27,6 +27,7 @@ from basis.runtime import codec, domain_events, health
 from basis.runtime.structured_logger import StructuredLogger
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 from basis.strategy.strategies import built_modes
+from basis.strategy.wall_clock_engine import WallClockEngine
 
 if TYPE_CHECKING:
     from basis.runtime.bus import Bus, RunTask
@@ -45,6 +46,7 @@ class StrategyService:
         self._clock = clock
         self._structured = StructuredLogger(bus, "strategy_manager", clock)
         self._engine: EventDrivenStrategyEngine | None = None
+        self._live: dict[str, WallClockEngine] = {}
 
     async def work(self, task: RunTask) -> None:
         """Do one run; acknowledge it once it has ended, however it ended."""
@@ -69,22 +71,53 @@ class StrategyService:
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
 
+    async def work_live(self, task: RunTask) -> None:
+        """Do one paper or live run; as many of them at once as there are."""
+        try:
+            submit = codec.decode(task.payload, RunSubmit)
+            engine = WallClockEngine(self._bus, self._clock, self._structured, submit)
+        except ComponentError as error:
+            _log.error("a submitted run makes no sense and is dropped: %s", error)
+            await task.done()
+            return
+        cid = submit.correlation_id
+        heartbeat = asyncio.create_task(self._beat(task, subjects.LIVE_HEARTBEAT_S))
+        self._live[cid] = engine
+        try:
+            await engine.run()
+            await task.done()
+        except (ComponentError, NatsError, OSError):
+            _log.exception("run %s is left to another engine", cid)
+        finally:
+            if self._live.get(cid) is engine:
+                del self._live[cid]
+            heartbeat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await heartbeat
+
     @staticmethod
-    async def _beat(task: RunTask) -> None:
+    async def _beat(task: RunTask, every_s: float = subjects.RUN_HEARTBEAT_S) -> None:
         while True:
-            await asyncio.sleep(subjects.RUN_HEARTBEAT_S)
+            await asyncio.sleep(every_s)
             with contextlib.suppress(NatsError, OSError):
                 await task.heartbeat()
 
     async def control(self, subject: str, payload: bytes) -> bytes | None:
         """Obey a control request for the run in hand; requests for other runs are for other replicas."""
+        live = self._live.get(subject.split(".")[1])
+        if live is not None:
+            try:
+                await live.obey(codec.decode(payload, Control))
+            except ComponentError as error:
+                return str(error).encode()
+            return b"ok"
         engine = self._engine
         if engine is None or subject != subjects.control(engine.correlation_id):
             return None
         request = codec.decode(payload, Control)
         if request.command == "cancel":
             engine.stop(Stopped("cancelled", "ENGINE-003", request.reason or "cancelled on request"))
-        else:
+        elif request.command == "fail":
             engine.stop(Stopped("failed", request.error_code or "EXEC-004", request.reason or "told to stop"))
         return b"ok"
 
@@ -104,5 +137,6 @@ def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     service = StrategyService(bus, clock)
     built = built_modes()
     bus.serve_runs(service.work)
+    bus.serve_live_runs(service.work_live)
     bus.listen(subjects.control("*"), service.control)
     health.serve(bus, SERVICE, lambda: {"strategies": built})

@@ -14,15 +14,20 @@ from basis.models.messages import (
     ExecuteRequest,
     PositionsReply,
     PositionsRequest,
+    ReadyRequest,
 )
 from basis.runtime import bus as subjects
 from basis.runtime import codec, health
+from basis.venues.live.manager import LiveVenueManager
 from basis.venues.manager import VenueInterfaceManager
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
+    from basis.venues.live.counterparts import LiveFactory
 
 SERVICE = "venues"
 
@@ -32,26 +37,34 @@ def warm() -> None:
     codec.warm(AdvanceReply, ExecuteReply, PositionsReply, RunConfig)
 
 
-def register(bus: Bus, settings: Settings, clock: Clock) -> None:
-    """Serve all venue requests on a bus."""
+def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str, LiveFactory] | None = None) -> None:
+    """Serve all venue requests on a bus.
+
+    Args:
+        bus: connection.
+        settings: of the process.
+        clock: wall clock.
+        factories: venue -> maker of its live interface; None = those of the entry-point group ``basis.venues.live``.
+    """
     warm()
-    del clock  # a simulated venue's time is its tick's
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
+    live = LiveVenueManager(bus, settings, clock, factories)
 
     async def coverage(request: CoverageRequest) -> CoverageReply:
         return manager.coverage(request)
 
     async def advance(request: AdvanceRequest) -> AdvanceReply:
-        return manager.advance(request)
+        return manager.advance(request) if request.run.run_mode == "backtest" else await live.advance(request)
 
     async def execute(request: ExecuteRequest) -> ExecuteReply:
-        return manager.execute(request)
+        return manager.execute(request) if request.run.run_mode == "backtest" else await live.execute(request)
 
     async def positions(request: PositionsRequest) -> PositionsReply:
-        return manager.positions(request)
+        return manager.positions(request) if request.run.run_mode == "backtest" else await live.positions(request)
 
     bus.serve(subjects.venues_coverage("*"), SERVICE, CoverageRequest, coverage)
     bus.serve(subjects.venues_advance("*"), SERVICE, AdvanceRequest, advance)
     bus.serve(subjects.venues_execute("*"), SERVICE, ExecuteRequest, execute)
+    bus.serve(subjects.venues_ready("*"), SERVICE, ReadyRequest, live.ready)
     bus.serve(subjects.venues_positions("*"), SERVICE, PositionsRequest, positions)
     health.serve(bus, SERVICE, lambda: {"data_dir": str(settings.data_dir.resolve())})

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from basis.models.base import Fraction, FrozenModel, NonNegative, Positive
 from basis.models.errors import InputError
 from basis.models.instruments import CEX_VENUES, INSTRUMENTS, InstrumentType, Venue, margin_key
+from basis.models.live_config import LiveConfig, TradingLimits
 from basis.models.market import (
     DEFAULT_FEEDS,
     PERP_BAR_KINDS,
@@ -65,6 +66,7 @@ __all__ = [
     "GasUnits",
     "LendingStrategyConfig",
     "LeveragedStrategyConfig",
+    "LiveConfig",
     "MarginTier",
     "MarketConfig",
     "MarketNeutralStrategyConfig",
@@ -78,6 +80,7 @@ __all__ = [
     "StakingStrategyConfig",
     "StrategyConfig",
     "StrategyParameters",
+    "TradingLimits",
     "VenueConfig",
     "WalletConfig",
 ]
@@ -216,6 +219,8 @@ class _RunBase(FrozenModel):
     """How the engine advances the run."""
     data: DataConfig = Field(default_factory=DataConfig)
     """Where the market columns come from."""
+    live: LiveConfig = Field(default_factory=LiveConfig)
+    """Paper and live trading: disabled unless said otherwise."""
 
     @model_validator(mode="after")
     def _check_subscriptions(self) -> Self:

@@ -17,6 +17,10 @@ from basis.models.order import Order
 
 Columns = dict[str, bytes]
 """Name -> float64 values, little-endian, one a tick."""
+RunMode = Literal["backtest", "paper", "live"]
+"""Where data and fills come from, and what the clock is: history and simulated; live data and simulated; both real."""
+OPEN_END = 2**31 - 1
+"""``RunRef.last_tick`` of a paper or live run without an end."""
 Balances = dict[str, float]
 """Instrument key (or a venue's own ledger entry) -> quantity."""
 
@@ -42,6 +46,8 @@ class RunRef(FrozenModel):
     """Capital at tick 0, share class."""
     data_sha256: Sha256
     """SHA-256 over the series that the run reads."""
+    run_mode: RunMode = "backtest"
+    """Where data and fills come from, and what the clock is."""
 
 
 class RunSubmit(FrozenModel):
@@ -49,7 +55,7 @@ class RunSubmit(FrozenModel):
 
     correlation_id: CorrelationId
     """Run."""
-    run_mode: Literal["backtest", "paper", "live"]
+    run_mode: RunMode
     """Where data and fills come from, and what the clock is."""
     config: bytes
     """Merged configuration (RunConfig) as JSON."""
@@ -57,10 +63,12 @@ class RunSubmit(FrozenModel):
     """SHA-256 of ``config``."""
     start: AwareDatetime
     """Time of tick 0."""
-    end: AwareDatetime
-    """Time of the last tick."""
+    end: AwareDatetime | None
+    """Time of the last tick; None = until it is stopped (paper and live)."""
     initial_capital: Positive
     """Capital at tick 0, share class."""
+    initial_balances: Balances | None = None
+    """Instrument key -> what the venues held when a live run was accepted; None = all capital in one balance."""
     data_sha256: Sha256
     """SHA-256 over the series that the run reads, as the venues service found them when the run was accepted."""
     data_path: str
@@ -72,7 +80,10 @@ class RunSubmit(FrozenModel):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        if self.start >= self.end:
+        if self.end is None:
+            if self.run_mode == "backtest":
+                raise ValueError("a backtest needs an end")
+        elif self.start >= self.end:
             raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
         return self
 
@@ -103,6 +114,52 @@ class CoverageReply(FrozenModel):
     """True where the catalogue says that a generator made it."""
     notes: tuple[str, ...] = ()
     """How data is read where a choice was made, e.g. the interpolation of indices."""
+
+
+class ReadyRequest(FrozenModel):
+    """Gateway to venues: may this paper or live run begin? Asked before it is accepted."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    run_mode: RunMode
+    """``paper`` or ``live``."""
+    config: bytes
+    """Merged configuration (RunConfig) as JSON."""
+    initial_capital: Positive
+    """Capital of a paper run, share class; a live run has what its venues hold."""
+
+
+class ReadyReply(FrozenModel):
+    """Yes, and with what; a no is an error reply that says what is missing."""
+
+    balances: Balances
+    """Instrument key -> what the run begins with."""
+    equity: Positive
+    """What that is worth now, share class."""
+    market: dict[str, float]
+    """Market row that it was valued with."""
+    venues: tuple[str, ...]
+    """Counterparts that were asked, and answered."""
+    notes: tuple[str, ...] = ()
+    """What the operator should know: fixed columns, limits."""
+
+
+class Halt(FrozenModel):
+    """No new order of a live run: entry of the KV bucket ``trading``, and request to the venues to cancel what is open."""
+
+    correlation_id: CorrelationId
+    """Run."""
+    unwind: bool = False
+    """True lets orders through that only leave positions (intent ``exit_full``)."""
+    reason: str = ""
+    """Why."""
+
+
+class HaltReply(FrozenModel):
+    """Venues to gateway: done."""
+
+    cancelled: int = Field(ge=0)
+    """Open orders that were cancelled."""
 
 
 class Settlement(FrozenModel):
@@ -161,6 +218,10 @@ class AdvanceRequest(FrozenModel):
     """First tick wanted."""
     ticks: int = Field(ge=1)
     """Most ticks wanted; the reply may hold fewer (message size), never none."""
+    after_tick: int | None = None
+    """Last committed tick where it is not the one before (paper and live runs skip what they missed), -1 = none yet."""
+    deposit: NonNegative = 0.0
+    """Capital that the client put in since then, share class (paper and live)."""
 
 
 class AdvanceReply(FrozenModel):
@@ -480,7 +541,7 @@ class RunStart(FrozenModel):
     """Run."""
     pid: int = Field(ge=1)
     """Process id of the run's engine at its start."""
-    mode: Literal["backtest", "paper", "live"]
+    mode: RunMode
     """Kind of the run."""
     strategy: str
     """Name of the mode's configuration."""
@@ -502,8 +563,8 @@ class RunStart(FrozenModel):
     """Version of Basis."""
     start_time: AwareDatetime
     """Time of tick 0."""
-    end_time: AwareDatetime
-    """Time of the last tick."""
+    end_time: AwareDatetime | None
+    """Time of the last tick; None = until it is stopped (paper and live)."""
     started_at: AwareDatetime
     """Wall clock of the start."""
 
@@ -612,12 +673,20 @@ class RunOutcome(FrozenModel):
 class Control(FrozenModel):
     """Request to the engine of a run."""
 
-    command: Literal["cancel", "fail"]
-    """``cancel``: end at the next window. ``fail``: a part of the system cannot go on (disk full); stop with the code."""
+    command: Literal["cancel", "fail", "stop", "emergency_stop", "rebalance", "deposit", "withdraw"]
+    """``cancel``: end at the next window. ``fail``: a part of the system cannot go on (disk full); stop with the code.
+    Paper and live: ``stop``: end after the tick in hand, positions stay; ``emergency_stop``: no new order; ``rebalance``,
+    ``deposit``, ``withdraw``: at the next tick."""
     error_code: str | None = None
     """Code of the error registry; ``fail`` only."""
     reason: str | None = None
     """Why."""
+    amount: NonNegative = 0.0
+    """Share class; ``deposit`` and ``withdraw`` only."""
+    unwind: bool = False
+    """``emergency_stop``: close all positions before the run ends."""
+    request_id: str = ""
+    """The client's own id of a deposit or withdrawal: a repeat counts once."""
 
 
 class RunStatistics(FrozenModel):
@@ -668,6 +737,34 @@ class Checkpoint(FrozenModel):
     """Operation type -> confirmed orders."""
     failed_orders: int = Field(default=0, ge=0)
     """Orders that did not execute."""
+    skipped: int = Field(default=0, ge=0)
+    """Ticks that a paper or live run missed: skipped, never made up for."""
+    requests_done: tuple[str, ...] = ()
+    """``request_id`` of the last deposits and withdrawals that were obeyed."""
+
+
+class Trading(FrozenModel):
+    """Orders of a live tick that are under way: written before the first is sent, so that another engine finishes them."""
+
+    tick: int = Field(ge=0)
+    """Tick that ordered."""
+    orders: str
+    """The OrdersRequest as sent, base64 of its message."""
+    window: str
+    """The tick's Window, base64 of its message."""
+    reference_equity: float | None
+    """Strategy's memory, as decided."""
+    pending_withdrawal: NonNegative
+    """Strategy's memory, as decided."""
+
+
+class InHand(FrozenModel):
+    """A live tick that is being committed: another engine does it again before it goes on, and comes to the same."""
+
+    tick: int = Field(ge=0)
+    """Index of the tick."""
+    requests: int = Field(ge=0)
+    """How many of the record's requests it obeys."""
 
 
 class RunRecord(FrozenModel):
@@ -677,3 +774,11 @@ class RunRecord(FrozenModel):
     """For people."""
     checkpoint: Checkpoint | None = None
     """For another engine; None before the first window and after the end."""
+    trading: Trading | None = None
+    """Orders under way; None between ticks, and always in a backtest."""
+    in_hand: InHand | None = None
+    """Tick that is being committed; None between ticks, and always in a backtest."""
+    requests: tuple[Control, ...] = ()
+    """What was asked of a paper or live run, to be obeyed at its next tick."""
+    run_mode: RunMode = "backtest"
+    """Kind of the run."""

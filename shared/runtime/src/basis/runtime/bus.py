@@ -51,10 +51,15 @@ _log = logging.getLogger(__name__)
 ANY_RUN: Final = "*"
 """In place of a correlation_id: subscribe to all runs."""
 STREAM_RUNS: Final = "RUNS"
+STREAM_LIVE: Final = "LIVE"
 STREAM_EVENTS: Final = "EVENTS"
 KV_RUNS: Final = "runs"
 KV_RESULTS: Final = "results"
 KV_INTENTS: Final = "intents"
+KV_LIVE_TICKS: Final = "live_ticks"
+"""``<correlation_id>.<tick>`` -> what the venues said at a tick of a paper or live run."""
+KV_TRADING: Final = "trading"
+"""``<correlation_id>.<what>`` -> halt and daily notional of a live run."""
 SERVICES: Final = ("strategy", "execution", "venues", "monitors", "event-logger", "gateway")
 """Names of the services, as in ``basis services up`` and in the compose file."""
 RUN_CRITICAL: Final = SERVICES[:5]
@@ -80,6 +85,12 @@ RUN_HEARTBEAT_S: Final = 3.0
 """How often a running engine says so."""
 RUN_MAX_DELIVER: Final = 5
 """How often a run is given to an engine before it is left to the operator."""
+LIVE_ACK_WAIT_S: Final = 3.0
+"""A paper or live run whose engine was silent for so long is given to another; as often as it takes."""
+LIVE_HEARTBEAT_S: Final = 0.5
+"""How often the engine of a paper or live run says so, to its work queue and to the venues (dead-man switch)."""
+LIVE_TICKS_MAX_AGE_S: Final = 90 * 86_400
+"""How long what the venues said at a tick is kept."""
 DUPLICATE_WINDOW_S: Final = 600.0
 """JetStream refuses a Nats-Msg-Id that it saw within this time; the sink's watermarks refuse it for ever."""
 EVENTS_MAX_BYTES: Final = 8 * 1024**3
@@ -92,6 +103,31 @@ HEALTH_TIMEOUT_S: Final = 1.0
 def run_submit(cid: str) -> str:
     """Work queue of runs."""
     return f"basis.{cid}.run.submit"
+
+
+def live_submit(cid: str) -> str:
+    """Work queue of paper and live runs."""
+    return f"basis.{cid}.run.live"
+
+
+def live_heartbeat(cid: str) -> str:
+    """Engine of a paper or live run to venues: it is there."""
+    return f"basis.{cid}.heartbeat"
+
+
+def venues_ready(cid: str) -> str:
+    """Gateway to venues: may this paper or live run begin, and with what?"""
+    return f"basis.{cid}.venues.ready"
+
+
+def venues_halt(cid: str) -> str:
+    """Gateway to every venues replica: no new order of this run, and cancel what is open."""
+    return f"basis.{cid}.venues.halt"
+
+
+def halt_key(cid: str) -> str:
+    """Key of a run's halt in the KV bucket ``trading``."""
+    return f"{cid}.halt"
 
 
 def run_start(cid: str) -> str:
@@ -190,6 +226,15 @@ _STREAMS = (
         duplicate_window=DUPLICATE_WINDOW_S,
     ),
     StreamConfig(
+        name=STREAM_LIVE,
+        subjects=[live_submit(ANY_RUN)],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        max_bytes=16 * 1024**2,
+        discard=DiscardPolicy.NEW,
+        duplicate_window=DUPLICATE_WINDOW_S,
+    ),
+    StreamConfig(
         name=STREAM_EVENTS,
         subjects=[
             events(ANY_RUN, ">"),
@@ -211,6 +256,17 @@ _BUCKETS = (
     KeyValueConfig(bucket=KV_RESULTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
     KeyValueConfig(bucket=KV_INTENTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
 )
+_LIVE_BUCKETS = {
+    KV_TRADING: KeyValueConfig(bucket=KV_TRADING, history=1, storage=StorageType.FILE, max_bytes=16 * 1024**2),
+    KV_LIVE_TICKS: KeyValueConfig(
+        bucket=KV_LIVE_TICKS,
+        history=1,
+        storage=StorageType.FILE,
+        max_bytes=512 * 1024**2,
+        ttl=LIVE_TICKS_MAX_AGE_S,
+    ),
+}
+"""Made when a paper or live run first needs them: a backtest need not wait for them."""
 
 # ------------------------------------------------------------------------------------------------------- envelope
 
@@ -411,8 +467,14 @@ class Bus:
             ) from error
 
     async def bucket(self, name: str) -> KeyValue:
-        """A key-value bucket."""
-        return await self.jetstream.key_value(name)
+        """A key-value bucket; those of paper and live runs are made on first use."""
+        try:
+            return await self.jetstream.key_value(name)
+        except (BucketNotFoundError, NotFoundError):
+            if name not in _LIVE_BUCKETS:
+                raise
+            await _create(self.jetstream.create_key_value, _LIVE_BUCKETS[name])
+            return await self.jetstream.key_value(name)
 
     # ---------------------------------------------------------------------------------------------------- serve
 
@@ -490,6 +552,27 @@ class Bus:
             durable="strategy",
             pull_sub=PullSub(batch_size=1, timeout=2.0),
             config=ConsumerConfig(ack_wait=RUN_ACK_WAIT_S, max_deliver=RUN_MAX_DELIVER),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_raw_message,
+        )(handle)
+
+    def serve_live_runs(self, handler: Callable[[RunTask], Awaitable[None]]) -> None:
+        """Take paper and live runs from their work queue; any number at once, each as long as it lives."""
+        running: set[asyncio.Task[None]] = set()
+
+        async def handle(message: NatsMessage) -> None:
+            raw: Msg = message.raw_message
+            task = RunTask(payload=message.body, heartbeat=raw.in_progress, done=raw.ack)
+            job = asyncio.ensure_future(handler(task))
+            running.add(job)
+            job.add_done_callback(running.discard)
+
+        self._broker.subscriber(
+            live_submit(ANY_RUN),
+            stream=JStream(STREAM_LIVE, declare=False),
+            durable="strategy-live",
+            pull_sub=PullSub(batch_size=1, timeout=2.0),
+            config=ConsumerConfig(ack_wait=LIVE_ACK_WAIT_S, max_deliver=-1),
             ack_policy=AckPolicy.MANUAL,
             decoder=_raw_message,
         )(handle)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LONGEST_NAP_S = 1.0
+"""A wall clock may be set while someone waits for it: it is looked at this often."""
 
 
 class Clock(Protocol):
@@ -22,6 +29,10 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
+
+    async def until(self, moment: datetime) -> None:
+        """Wait for a time of the wall clock; at once where it has passed."""
         ...
 
 
@@ -40,6 +51,11 @@ class SystemClock:
         """Wait on the event loop."""
         await asyncio.sleep(seconds)
 
+    async def until(self, moment: datetime) -> None:
+        """Wait on the event loop."""
+        while (left := (moment - self.now()).total_seconds()) > 0.0:  # noqa: ASYNC110 - time sets no event
+            await asyncio.sleep(min(left, _LONGEST_NAP_S))
+
 
 class SimulatedClock(SystemClock):
     """The machine's clock for stamps, but no waiting: in a backtest no engine time passes between two queries."""
@@ -48,6 +64,41 @@ class SimulatedClock(SystemClock):
         """Give way once, whatever was asked."""
         del seconds
         await asyncio.sleep(0)
+
+
+class SharedClock(SystemClock):
+    """Time as a file tells it: several processes share it, and whoever waits for a time brings it about.
+
+    For accelerated runs against local counterparts: the engine's wait for its next tick moves the time there at once, and
+    every process that reads the file is there, too. Patience and back-off stay real.
+
+    Args:
+        file: epoch seconds, a float64, little-endian; made by :meth:`set`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def now(self) -> datetime:
+        """The file's time, UTC."""
+        return datetime.fromtimestamp(struct.unpack("<d", self._file.read_bytes())[0], UTC)
+
+    def set(self, moment: datetime) -> None:
+        """Make it that time for everyone."""
+        # eight bytes in place: a reader sees the old time or the new one
+        with self._file.open("r+b" if self._file.exists() else "w+b", buffering=0) as file:
+            file.write(struct.pack("<d", moment.timestamp()))
+
+    async def until(self, moment: datetime) -> None:
+        """Give way once, and be there; time never goes back."""
+        await asyncio.sleep(0)
+        if moment > self.now():
+            self.set(moment)
+
+
+def clock_of(file: Path | None) -> SystemClock:
+    """The clock of a process: the machine's, or a shared one where its settings name a file."""
+    return SystemClock() if file is None else SharedClock(file)
 
 
 def new_correlation_id() -> str:

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     """Connections that are open at once; one more is closed unread."""
     gateway_patience_s: float = Field(default=15.0, gt=0)
     """How long a client may take for its request, and for taking what it is sent, seconds."""
+    live_trading: bool = False
+    """True arms this process for real orders: the environment's part of arming, read by the venues service alone."""
+    clock_file: Path | None = None
+    """File that tells the time in place of the machine's clock (``SharedClock``): accelerated runs against local counterparts."""
     health_file: Path | None = None
     """File that the service touches while it can reach NATS; container health checks read its age."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

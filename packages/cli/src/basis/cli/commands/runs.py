@@ -41,7 +41,7 @@ def _summary(metadata: RunMetadata) -> dict[str, object]:
         "status": metadata.status,
         "started_at": metadata.started_at.isoformat(),
         "start_time": metadata.start_time.isoformat(),
-        "end_time": metadata.end_time.isoformat(),
+        "end_time": metadata.end_time.isoformat() if metadata.end_time is not None else None,
         "ticks": metadata.ticks,
         "initial_capital": metadata.initial_capital,
         "share_class": metadata.share_class,

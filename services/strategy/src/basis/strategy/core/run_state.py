@@ -36,9 +36,11 @@ YEAR_S = 365 * 86_400
 """Seconds of the year that rates are annualised with."""
 
 
-def initial_checkpoint(config: RunConfig, capital: float, pid: int, started_at: datetime) -> Checkpoint:
-    """State before tick 0: all capital in one balance, the same at the venue and in the portfolio."""
-    held = {config.initial_key(): capital}
+def initial_checkpoint(
+    config: RunConfig, capital: float, pid: int, started_at: datetime, balances: Balances | None = None
+) -> Checkpoint:
+    """State before tick 0, the same at the venue and in the portfolio: all capital in one balance, or what there was."""
+    held = {config.initial_key(): capital} if balances is None else balances
     return Checkpoint(
         pid=pid,
         started_at=started_at,

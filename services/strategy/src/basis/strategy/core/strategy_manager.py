@@ -37,6 +37,10 @@ class StrategyState(NamedTuple):
     """Equity at the last rebalance, share class; None before the first."""
     pending_withdrawal: float = 0.0
     """Withdrawals asked for and not yet paid out, share class."""
+    deposited: bool = False
+    """A deposit arrived with this tick (paper and live; a backtest has ``capital_flows``)."""
+    unwinding: bool = False
+    """An emergency stop asked for everything to be unwound: nothing else is done until the run ends."""
 
 
 class Decision(NamedTuple):
@@ -74,8 +78,13 @@ class StrategyManager:
         self._flows: dict[int, tuple[float, float]] | None = None
 
     def decide(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
-        """Decision at one tick, in the order of behaviour.md section 3."""
+        """Decision at one tick, in the order of behaviour.md section 3; an emergency stop goes before all of it."""
+        return self._unwind(view, state, run) if state.unwinding else self._weigh(view, state, run)
+
+    def _weigh(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         deposited, state = self._due_flows(view.tick, state, run)
+        if state.deposited:
+            deposited, state = True, state._replace(deposited=False)
         if (decision := self._first(self._reductions(view, state), view, state, run)) is not None:
             return decision
         if not self._strategy.has_position(view):
@@ -148,6 +157,13 @@ class StrategyManager:
         if withdrawal > 0.0:
             state = state._replace(pending_withdrawal=state.pending_withdrawal + withdrawal)
         return deposit > 0.0, state
+
+    def _unwind(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
+        """Leave every position; nothing to order means that it is done."""
+        text = "emergency stop: unwind everything"
+        call = Call("exit_full", StrategyIntent.EXIT_FULL, "emergency_stop", text, self._strategy.exit_full)
+        decision = self._act(call, view, state, run)
+        return decision if decision.orders else Decision("hold", "emergency_stop", "hold", "nothing left", state=state)
 
     def _enter(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         call = self._strategy.entry_full(view)

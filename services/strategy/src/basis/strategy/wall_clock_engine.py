@@ -1,0 +1,326 @@
+"""WallClockEngine: the same engine on a wall clock, one tick at a time (paper and live runs).
+
+A tick that is missed is skipped with a warning, never made up for. Before a tick is committed the run's record says that it
+is in hand, and before its orders are sent it holds them: an engine that takes over finishes what was begun first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from basis.models.errors import ComponentError
+from basis.models.messages import (
+    AdvanceReply,
+    AdvanceRequest,
+    AssessReply,
+    Checkpoint,
+    Control,
+    InHand,
+    OrdersReply,
+    OrdersRequest,
+    RunRecord,
+    RunSubmit,
+    Trading,
+    Window,
+)
+from basis.runtime import bus as subjects
+from basis.runtime import codec
+from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.timeline import tick_time
+from basis.strategy.core.decisions import Decided
+from basis.strategy.core.strategy_manager import StrategyState
+from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from basis.models.messages import RunRef
+    from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+    from basis.runtime.structured_logger import StructuredLogger
+
+_PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
+"""Why a tick may have no sound market row, and the next one have one."""
+_REQUESTS_REMEMBERED = 200
+
+
+class WallClockEngine(EventDrivenStrategyEngine):
+    """Drives one paper or live run, tick by tick, until it ends or is stopped."""
+
+    def __init__(self, bus: Bus, clock: Clock, log: StructuredLogger, submit: RunSubmit) -> None:
+        super().__init__(bus, clock, log, submit)
+        self._told = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._requests: list[Control] = []
+        self._taken = 0
+        self._in_hand: InHand | None = None
+        self._trading: Trading | None = None
+
+    # ----------------------------------------------------------------------------------------------- requests
+
+    def stop(self, stopped: Stopped) -> None:
+        """End the run after the tick in hand."""
+        super().stop(stopped)
+        self._told.set()
+
+    async def obey(self, request: Control) -> None:
+        """Take a request; once this returns it survives the engine.
+
+        Raises:
+            ComponentError: the run has not begun yet, or another engine has taken over.
+        """
+        if request.command == "cancel":
+            return self.stop(Stopped("cancelled", "ENGINE-003", request.reason or "cancelled on request"))
+        if request.command == "fail":
+            return self.stop(Stopped("failed", request.error_code or "EXEC-004", request.reason or "told to stop"))
+        if request.command == "stop":
+            return self.stop(Stopped("completed", "ENGINE-003", request.reason or "stopped on request"))
+        if request.command == "emergency_stop" and not request.unwind:
+            return self.stop(Stopped("cancelled", "ENGINE-003", request.reason or "emergency stop"))
+        if self._state is None:
+            raise ComponentError("BUS-002", "the run has not begun yet: ask again", "engine")
+        known = {*self._state.requests_done, *(entry.request_id for entry in self._requests)} - {""}
+        if request.request_id not in known:
+            self._requests.append(request)
+            await self._save(self._state)
+        return None
+
+    # --------------------------------------------------------------------------------------------------- loop
+
+    async def _announce(self, run: RunRef, state: Checkpoint) -> None:
+        """Take up what an engine that died had begun, so that the record goes on saying so."""
+        if self._record is not None:
+            self._requests = list(self._record.requests)
+            self._in_hand, self._trading = self._record.in_hand, self._record.trading
+        await super()._announce(run, state)
+
+    async def _loop(self, run: RunRef, state: Checkpoint) -> Checkpoint:
+        beating = asyncio.create_task(self._beat())
+        try:
+            state = await self._finish_what_was_begun(run, state)
+            tick, missed = state.next_tick, 0
+            while tick <= self._last_tick:
+                if not self._is_stopped():
+                    tick = await self._due(run, tick, state)
+                if self._is_stopped() or tick > self._last_tick:
+                    break
+                try:
+                    state = await self._tick(run, state, tick)
+                    missed = 0
+                except _UnsoundTickError as error:
+                    missed = await self._missed(run, tick, error.cause, missed + 1)
+                tick += 1
+            return state
+        finally:
+            beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beating
+
+    def _is_stopped(self) -> bool:
+        """True where the run ends well; raises where it ends otherwise."""
+        if self._stop is not None and self._stop.status != "completed":
+            self._raise_if_stopped()
+        return self._stop is not None
+
+    async def _due(self, run: RunRef, tick: int, state: Checkpoint) -> int:
+        """Wait for a tick, or for the end; where its time is long past, the tick that is due now."""
+        now = self._clock.now()
+        due = due_tick(run, now)
+        if due > tick:
+            message = (
+                f"ticks {tick} to {due - 1} were missed and are skipped: the last one done is {state.next_tick - 1}"
+            )
+            await self._log.warning(self._cid, now, message, skipped=due - tick)
+            return min(due, self._last_tick + 1)
+        waiting = asyncio.ensure_future(self._clock.until(tick_time(run, tick)))
+        told = asyncio.ensure_future(self._told.wait())
+        await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, told):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return tick
+
+    async def _missed(self, run: RunRef, tick: int, cause: ComponentError, missed: int) -> int:
+        await self._log.warning(
+            self._cid, tick_time(run, tick), f"tick {tick} is skipped: {cause}", error_code=cause.error_code
+        )
+        if missed > self._config.live.max_missed_ticks:
+            raise cause
+        return missed
+
+    async def _tick(self, run: RunRef, state: Checkpoint, tick: int) -> Checkpoint:
+        """One tick: read, assess, decide, commit, trade.
+
+        Raises:
+            _UnsoundTickError: the market could not be read; nothing happened.
+        """
+        requests = self._requests if self._in_hand is None else self._requests[: self._in_hand.requests]
+        self._taken = len(requests)
+        here, deposit, done = self._at_tick(state, tick, requests)
+        try:
+            window = await self._read(run, here, tick, deposit)
+            assessed = await self._assess(run, here, window)
+        except ComponentError as error:
+            if error.error_code in _PASSING and self._in_hand is None:
+                raise _UnsoundTickError(error) from error
+            raise
+        self._in_hand = InHand(tick=tick, requests=self._taken)
+        await self._save(state)
+        logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
+        decided = self._decide(run, here, window, assessed, logger)
+        here = here.model_copy(update={"requests_done": done})
+        if decided.orders:
+            after, publishing = await self._trade(run, here, window, decided, assessed, logger)
+            await publishing
+            return after
+        after = self._after(here, window, decided, assessed)
+        await self._commit_whole(run, here, window, logger, after)
+        if self._unwinding:
+            self.stop(Stopped("cancelled", "ENGINE-003", "emergency stop: everything is unwound"))
+        return after
+
+    def _at_tick(
+        self, state: Checkpoint, tick: int, requests: Sequence[Control]
+    ) -> tuple[Checkpoint, float, tuple[str, ...]]:
+        """State into a tick, with requests obeyed: (state, deposit, ids of requests done)."""
+        deposit = sum(request.amount for request in requests if request.command == "deposit")
+        withdrawal = sum(request.amount for request in requests if request.command == "withdraw")
+        rebalance = any(request.command == "rebalance" for request in requests)
+        done = (*state.requests_done, *(request.request_id for request in requests if request.request_id))
+        here = state.model_copy(
+            update={
+                "next_tick": tick,
+                "window": 1,
+                "skipped": state.skipped + tick - state.next_tick,
+                "pending_withdrawal": state.pending_withdrawal + withdrawal,
+                "reference_equity": None if rebalance else state.reference_equity,
+            }
+        )
+        return here, deposit, done[-_REQUESTS_REMEMBERED:]
+
+    async def _read(self, run: RunRef, state: Checkpoint, tick: int, deposit: float) -> Window:
+        request = AdvanceRequest(
+            run=run,
+            ledger=state.ledger,
+            first_tick=tick,
+            ticks=1,
+            after_tick=state.portfolio.tick,
+            deposit=deposit,
+        )
+        reply = await self._bus.request(subjects.venues_advance(self._cid), request, AdvanceReply)
+        self._deposited = deposit > 0.0
+        return reply.window
+
+    _deposited = False
+
+    def _remembered(self, state: Checkpoint) -> StrategyState:
+        return StrategyState(
+            state.reference_equity, state.pending_withdrawal, deposited=self._deposited, unwinding=self._unwinding
+        )
+
+    @property
+    def _unwinding(self) -> bool:
+        return any(request.command == "emergency_stop" for request in self._requests)
+
+    # -------------------------------------------------------------------------------------------- what survives
+
+    async def _finish_what_was_begun(self, run: RunRef, state: Checkpoint) -> Checkpoint:
+        """What an engine that died had begun: its orders first, else its tick in hand."""
+        under_way, in_hand = self._trading, self._in_hand
+        if under_way is not None:
+            orders = codec.decode(base64.b64decode(under_way.orders), OrdersRequest)
+            window = codec.decode(base64.b64decode(under_way.window), Window)
+            await self._log.warning(
+                self._cid,
+                tick_time(run, orders.tick),
+                f"takes up the {len(orders.orders)} orders of tick {orders.tick}",
+            )
+            remembered = StrategyState(under_way.reference_equity, under_way.pending_withdrawal)
+            return await self._carry_out(run, state, orders, window, remembered)
+        if in_hand is not None:
+            await self._log.warning(self._cid, tick_time(run, in_hand.tick), f"takes up tick {in_hand.tick}, in hand")
+            return await self._tick(run, state, in_hand.tick)
+        return state
+
+    async def _resume_orders(self, run: RunRef, state: Checkpoint, under_way: Trading) -> Checkpoint:
+        """Ask for the same orders once more: what was done is answered as it was, what was not sent is sent or refused."""
+        orders = codec.decode(base64.b64decode(under_way.orders), OrdersRequest)
+        message = f"takes up the {len(orders.orders)} orders of tick {orders.tick}"
+        await self._log.warning(self._cid, tick_time(run, orders.tick), message)
+        memory = StrategyState(under_way.reference_equity, under_way.pending_withdrawal)
+        decided = Decided(1, orders.orders, memory)
+        window = codec.decode(base64.b64decode(under_way.window), Window)
+        traded = await super()._send_orders(state, orders, decided)
+        # only the equity of ticks before the one that ordered is read of an assessment, and here is none
+        nothing = AssessReply(columns={"equity": b"", "capital": b""}, positions={}, sums={}, risk_levels=b"")
+        after = self._traded(state, window, decided, nothing, traded)
+        record = DomainEventLogger(self._cid, run.pid, self._clock.now())
+        record.absorb(traded.events)
+        await self._commit_trade(run, orders.tick, decided, traded, record, after)
+        if traded.fatal is not None:
+            raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
+        return after
+
+    async def _send_orders(self, state: Checkpoint, orders: OrdersRequest, decided: Decided) -> OrdersReply:
+        """Write down what is to be sent, then send it."""
+        assert orders.window is not None, "orders of a live tick carry its window"
+        self._trading = Trading(
+            tick=orders.tick,
+            orders=base64.b64encode(codec.encode(orders)).decode(),
+            window=base64.b64encode(codec.encode(orders.window)).decode(),
+            reference_equity=decided.state.reference_equity,
+            pending_withdrawal=decided.state.pending_withdrawal,
+        )
+        self._forget_taken()
+        await self._save(state.model_copy(update={"counts": dict(self._counts)}))
+        return await super()._send_orders(state, orders, decided)
+
+    def _forget_taken(self) -> None:
+        """Requests obeyed at this tick are in the state from here on; an emergency stop stays until the end."""
+        kept = [request for request in self._requests[: self._taken] if request.command == "emergency_stop"]
+        self._requests = kept + self._requests[self._taken :]
+        self._taken = 0
+
+    async def _committed(self, after: Checkpoint) -> None:
+        self._trading = self._in_hand = None
+        self._forget_taken()
+        await super()._committed(after)
+
+    async def _save(self, state: Checkpoint) -> None:
+        async with self._saving:  # a request may come in at any time, and there is one revision to write on
+            await self._store.save(
+                RunRecord(
+                    status=self._status("running"),
+                    checkpoint=state,
+                    trading=self._trading,
+                    in_hand=self._in_hand,
+                    requests=tuple(self._requests),
+                    run_mode=self._submit.run_mode,
+                )
+            )
+
+    async def _beat(self) -> None:
+        """Tell the venues that someone is there: where this falls silent they cancel open orders."""
+        while True:
+            with contextlib.suppress(ComponentError, OSError):
+                await self._bus.publish(subjects.live_heartbeat(self._cid), b"")
+            await asyncio.sleep(subjects.LIVE_HEARTBEAT_S)
+
+
+class _UnsoundTickError(Exception):
+    """The market of a tick could not be read; nothing happened."""
+
+    def __init__(self, cause: ComponentError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def due_tick(run: RunRef, now: datetime) -> int:
+    """The last tick whose time has come; 0 before the first."""
+    return max((now - run.start) // timedelta(seconds=run.time_step_s), 0)

@@ -1,0 +1,152 @@
+"""The real venues of one run, asked together: quotes, balances, settlements, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from basis.models.errors import ComponentError
+from basis.venues.core.live_row import Quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from basis.models.config import RunConfig
+    from basis.models.messages import Settlement
+    from basis.runtime.clock import Clock
+    from basis.venues.live.interface import LiveVenue
+
+    LiveFactory = Callable[[str, RunConfig, Clock], LiveVenue]
+
+_COMPONENT = "venue_interface_manager"
+_READS = 4
+"""Tries at balances that no settlement came between."""
+_log = logging.getLogger(__name__)
+
+
+def live_factories() -> dict[str, LiveFactory]:
+    """Venue -> what makes its live interface: the entry-point group ``basis.venues.live``."""
+    return {entry.name: entry.load() for entry in entry_points(group="basis.venues.live")}
+
+
+class Counterparts:
+    """Real venues by name; one object may serve several names (all of one chain).
+
+    Args:
+        venues: name -> interface, in the order of the mode's venues.
+    """
+
+    def __init__(self, venues: Mapping[str, LiveVenue]) -> None:
+        self._venues = dict(venues)
+        self._each = list({id(venue): venue for venue in venues.values()}.values())
+
+    @classmethod
+    def of(cls, config: RunConfig, factories: Mapping[str, LiveFactory], clock: Clock) -> Counterparts:
+        """Interfaces of a mode's venues.
+
+        Raises:
+            ComponentError: VEN-001, a venue has no live interface; VEN-005, it lacks its keys or addresses.
+        """
+        missing = [str(name) for name in config.venues if name not in factories]
+        if missing:
+            message = f"no live interface for {', '.join(missing)}; there are: {', '.join(sorted(factories)) or 'none'}"
+            raise ComponentError("VEN-001", message, _COMPONENT)
+        return cls({str(name): factories[name](str(name), config, clock) for name in config.venues})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Venues, in the order of the mode."""
+        return tuple(self._venues)
+
+    def of_order(self, venue: str) -> LiveVenue:
+        """Who executes for a venue.
+
+        Raises:
+            ComponentError: VEN-001, no such venue in the mode.
+        """
+        found = self._venues.get(venue)
+        if found is None:
+            raise ComponentError("VEN-001", f"{venue} is none of {', '.join(self._venues)}", _COMPONENT)
+        return found
+
+    async def open(self) -> None:
+        """Connect all of them; those that were opened are closed again where one cannot."""
+        opened: list[LiveVenue] = []
+        try:
+            for venue in self._each:
+                await venue.open()
+                opened.append(venue)
+        except BaseException:
+            for venue in opened:
+                await venue.close()
+            raise
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for venue in self._each:
+            try:
+                await venue.close()
+            except ComponentError as error:
+                _log.info("%s: %s", venue.name, error)
+
+    async def quotes(self, columns: Sequence[str]) -> dict[str, Quote]:
+        """Column -> newest quote; where two venues quote one, the first of the mode's counts."""
+        told = await asyncio.gather(*(venue.market(columns) for venue in self._each))
+        found: dict[str, Quote] = {}
+        for venue, quoted in zip(self._each, told, strict=True):
+            for column, (value, at) in quoted.items():
+                found.setdefault(column, Quote(value, at, venue.name))
+        return found
+
+    async def balances(self, keys: Iterable[str]) -> dict[str, float]:
+        """Instrument key -> what its venue holds; keys of no venue (transit) are left out."""
+        wanted = list(keys)
+        asked = [
+            (venue, [key for key in wanted if self._venues.get(key.split(":", 1)[0]) is venue]) for venue in self._each
+        ]
+        told = await asyncio.gather(*(venue.balances(mine) for venue, mine in asked if mine))
+        found = {key: value for balances in told for key, value in balances.items()}
+        silent = [key for _, mine in asked for key in mine if key not in found]
+        if silent:
+            raise ComponentError("POS-003", f"no venue says what it holds of {', '.join(silent)}", _COMPONENT)
+        return {key: float(found[key]) for key in wanted if key in found}
+
+    async def settlements(self, since: datetime, until: datetime) -> list[Settlement]:
+        """What all of them did on their own in (since, until]."""
+        told = await asyncio.gather(*(venue.settlements(since, until) for venue in self._each))
+        return [settlement for found in told for settlement in found]
+
+    async def position(
+        self, keys: Iterable[str], since: datetime, now: Callable[[], datetime]
+    ) -> tuple[dict[str, float], list[Settlement], datetime]:
+        """Balances and the settlements that they contain, and when that was.
+
+        Read until no settlement came between the two: else a funding would be in the balance and not in the list.
+
+        Raises:
+            ComponentError: VEN-003, the venues did not stand still for long enough.
+        """
+        wanted = list(keys)
+        for _ in range(_READS):
+            before = await self.settlements(since, now())
+            balances = await self.balances(wanted)
+            until = now()
+            after = await self.settlements(since, until)
+            if [found.model_dump() for found in before] == [found.model_dump() for found in after]:
+                return balances, after, until
+        raise ComponentError("VEN-003", f"settlements kept coming in over {_READS} reads of the balances", _COMPONENT)
+
+    async def cancel_all(self) -> int:
+        """Cancel every open order everywhere; one venue that fails does not keep the others from it.
+
+        Raises:
+            ComponentError: the first failure, once all have been asked.
+        """
+        told = await asyncio.gather(*(venue.cancel_all() for venue in self._each), return_exceptions=True)
+        failures = [result for result in told if isinstance(result, BaseException)]
+        if failures:
+            raise failures[0]
+        return sum(result for result in told if isinstance(result, int))

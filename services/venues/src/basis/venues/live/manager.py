@@ -1,0 +1,293 @@
+"""LiveVenueManager: answers for the venues of paper and live runs.
+
+Paper: live market rows, simulated venues. Live: rows, balances, settlements and fills of the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from basis.models.config import DirectionalStrategyConfig, RunConfig
+from basis.models.errors import ComponentError, InputError
+from basis.models.market import FeedKind
+from basis.models.messages import (
+    AdvanceReply,
+    AdvanceRequest,
+    Balances,
+    ExecuteReply,
+    ExecuteRequest,
+    PositionsReply,
+    PositionsRequest,
+    ReadyReply,
+    ReadyRequest,
+    RunRef,
+    Settlement,
+    Window,
+)
+from basis.models.operations import SettlementKind
+from basis.runtime import codec
+from basis.runtime.timeline import tick_time
+from basis.runtime.valuation import Valuer
+from basis.venues.core import execution
+from basis.venues.core.interface import At, Stretch
+from basis.venues.core.live_row import market_row
+from basis.venues.core.settlement import settle
+from basis.venues.data import signals
+from basis.venues.data.catalogue import Catalogue
+from basis.venues.live.counterparts import Counterparts, live_factories
+from basis.venues.live.ticks import LiveTick, LiveTicks
+from basis.venues.manager import VenueInterfaceFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from basis.models.market import Feed
+    from basis.runtime.bus import Bus
+    from basis.runtime.clock import Clock
+    from basis.runtime.settings import Settings
+    from basis.venues.core.interface import SimulatedVenue
+    from basis.venues.live.counterparts import LiveFactory
+
+_COMPONENT = "venue_interface_manager"
+_PAYMENTS = frozenset({FeedKind.EVENT, FeedKind.REWARD})
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What follows from a configuration; its venues are connected."""
+
+    config: RunConfig
+    valuer: Valuer
+    simulated: Mapping[str, SimulatedVenue]
+    counterparts: Counterparts
+
+
+class LiveVenueManager:
+    """Answers requests of paper and live runs. Keeps connections and caches, never state: that is in NATS.
+
+    Args:
+        bus: for the KV buckets.
+        settings: of the process.
+        clock: wall clock.
+        factories: venue -> maker of its live interface; None = the entry points.
+    """
+
+    def __init__(
+        self, bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str, LiveFactory] | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._ticks = LiveTicks(bus)
+        self._factories = factories
+        self._setups: dict[str, asyncio.Task[Setup]] = {}
+
+    # ------------------------------------------------------------------------------------------------ connections
+
+    async def setup(self, config_sha256: str, config: bytes) -> Setup:
+        """Venues of a configuration, connected once; a failure is not kept.
+
+        Raises:
+            ComponentError: as the factories and :meth:`Counterparts.open`.
+        """
+        task = self._setups.get(config_sha256)
+        if task is None:
+            task = self._setups[config_sha256] = asyncio.create_task(
+                self._connect(RunConfig.model_validate_json(config))
+            )
+        try:
+            return await asyncio.shield(task)
+        except ComponentError:
+            if self._setups.get(config_sha256) is task:
+                del self._setups[config_sha256]
+            raise
+
+    async def _connect(self, config: RunConfig) -> Setup:
+        if self._factories is None:
+            self._factories = live_factories()  # ccxt and web3 are loaded by the first live run, not by backtests
+        counterparts = Counterparts.of(config, self._factories, self._clock)
+        await counterparts.open()
+        return Setup(config, Valuer.of(config), VenueInterfaceFactory().simulated(config), counterparts)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for task in self._setups.values():
+            if task.done() and task.exception() is None:
+                await task.result().counterparts.close()
+            task.cancel()
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    async def ready(self, request: ReadyRequest) -> ReadyReply:
+        """May the run begin? Connects, and reads one market row and, live, all balances; leaves nothing behind.
+
+        Raises:
+            ComponentError, InputError: why not.
+        """
+        digest = hashlib.sha256(request.config).hexdigest()
+        setup = await self.setup(digest, request.config)
+        config = setup.config
+        now = self._clock.now()
+        row, _ = await self._row(setup, now, now - timedelta(seconds=config.time_step_s))
+        if request.run_mode == "live":
+            held = await setup.counterparts.balances(config.position_subscriptions)
+        else:
+            held = {config.initial_key(): request.initial_capital}
+        equity = sum(quantity * setup.valuer.unit_share(key, row) for key, quantity in held.items() if quantity)
+        if not equity > 0.0:
+            raise InputError("VEN-008", f"the venues hold nothing of what {config.mode} may hold: {held}", _COMPONENT)
+        fixed = [f"{column} is {value!r} by configuration" for column, value in config.live.fixed_columns.items()]
+        return ReadyReply(
+            balances={key: value for key, value in held.items() if value},
+            equity=equity,
+            market=row,
+            venues=setup.counterparts.names,
+            notes=tuple(fixed),
+        )
+
+    async def advance(self, request: AdvanceRequest) -> AdvanceReply:
+        """The tick that is due: its market row, and balances with what the venues did since the last one."""
+        run, tick = request.run, request.first_tick
+        setup = await self.setup(run.config_sha256, run.config)
+        after = tick - 1 if request.after_tick is None else request.after_tick
+        before = await self._ticks.get(run.correlation_id, after) if after >= 0 else None
+        if after >= 0 and before is None:
+            message = f"tick {after} of the run is not in the bucket live_ticks any more: start a new run"
+            raise ComponentError("ENGINE-002", message, _COMPONENT)
+        here = await self._ticks.get_or_make(
+            run.correlation_id, tick, lambda: self._read(setup, run, tick, after, before)
+        )
+        settle_tick = self._settle_simulated if run.run_mode == "paper" else self._settle_live
+        balances, settlements = settle_tick(setup, request, here, before)
+        deposit = _deposit(setup.config, tick, request.deposit)
+        if deposit is not None and run.run_mode == "paper":
+            (key,) = deposit.deltas
+            balances[key] = balances.get(key, request.ledger.get(key, 0.0)) + request.deposit
+        window = Window(
+            first_tick=tick,
+            ticks=1,
+            market={name: codec.pack((value,), name) for name, value in here.market.items()},
+            balances={key: codec.pack((value,), key) for key, value in balances.items()},
+            settlements=codec.pack_settlements([*((deposit,) if deposit else ()), *settlements]),
+        )
+        return AdvanceReply(window=window)
+
+    async def execute(self, request: ExecuteRequest) -> ExecuteReply:
+        """One order or atomic group of a paper run, at the row of its tick."""
+        run = request.run
+        setup = await self.setup(run.config_sha256, run.config)
+        row = await self._kept_row(run, request.tick)
+        at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
+        done = execution.execute(request.orders, request.ledger, at, setup.simulated, tick_time(run, request.tick))
+        held = {key: done.ledger.get(key, 0.0) for key in setup.config.position_subscriptions}
+        return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger, balances=held)
+
+    async def positions(self, request: PositionsRequest) -> PositionsReply:
+        """What the venues hold now: simulated ones what their ledger says."""
+        run = request.run
+        setup = await self.setup(run.config_sha256, run.config)
+        keys = setup.config.position_subscriptions
+        held = {key: request.ledger.get(key, 0.0) for key in keys}
+        if run.run_mode == "live":
+            held |= await setup.counterparts.balances(keys)
+        return PositionsReply(balances=held)
+
+    # ------------------------------------------------------------------------------------------------ a tick
+
+    async def _kept_row(self, run: RunRef, tick: int) -> Mapping[str, float]:
+        found = await self._ticks.get(run.correlation_id, tick)
+        if found is None:
+            raise ComponentError("ENGINE-002", f"orders at tick {tick}, which has no market row", _COMPONENT)
+        return found.market
+
+    async def _read(self, setup: Setup, run: RunRef, tick: int, after: int, before: LiveTick | None) -> LiveTick:
+        """Ask the venues, for the first time."""
+        now = max(self._clock.now(), tick_time(run, tick))
+        row, moment = await self._row(setup, now, now if before is None else before.read_at)
+        if run.run_mode == "paper":
+            return LiveTick(tick=tick, after_tick=after, read_at=moment, market=row)
+        since = run.start if before is None else before.read_at
+        balances, settlements, read_at = await setup.counterparts.position(
+            setup.config.position_subscriptions, since, self._clock.now
+        )
+        told = tuple(settlement.model_copy(update={"tick": tick}) for settlement in settlements)
+        return LiveTick(tick=tick, after_tick=after, read_at=read_at, market=row, balances=balances, settlements=told)
+
+    async def _row(self, setup: Setup, now: datetime, since: datetime) -> tuple[dict[str, float], datetime]:
+        """Market row, and its time: that of its newest quote where one came in while the row was read."""
+        feeds = setup.config.feeds()
+        told = [feed for feed in feeds if feed.kind is FeedKind.SIGNAL]
+        quoted = [feed for feed in feeds if feed.kind is not FeedKind.SIGNAL]
+        quotes = await setup.counterparts.quotes([feed.column for feed in quoted])
+        later = max((quote.at for quote in quotes.values()), default=now)
+        limit = timedelta(seconds=setup.config.live.max_clock_skew_s)
+        moment = later if now < later <= max(now, self._clock.now()) + limit else now
+        row = market_row(quoted, quotes, since, moment, setup.config.live)
+        return row | await asyncio.to_thread(self._signals, setup.config, told, now), moment
+
+    def _signals(self, config: RunConfig, feeds: Sequence[Feed], now: datetime) -> dict[str, float]:
+        """The last signal of the mode's model."""
+        if not feeds or not isinstance(config.strategy, DirectionalStrategyConfig):
+            return {}
+        catalogue = Catalogue(self._settings.data_dir, self._settings.cache_dir)
+        market = signals.open_market(catalogue, tuple(feeds), config.strategy.signals)
+        columns = market.columns(int(now.timestamp() * 1000), 1000 * config.time_step_s, 1)
+        return {name: float(values[0]) for name, values in columns.items()}
+
+    @staticmethod
+    def _settle_simulated(
+        setup: Setup, request: AdvanceRequest, here: LiveTick, before: LiveTick | None
+    ) -> tuple[Balances, list[Settlement]]:
+        """What simulated venues do since the last committed tick; ticks that were missed are run through, and told as now."""
+        run = request.run
+        first = min(here.after_tick + 1, here.tick)
+        ticks = here.tick - first + 1
+        payments = {feed.column for feed in setup.config.feeds() if feed.kind in _PAYMENTS}
+        last = here.market if before is None else before.market
+        columns = {
+            name: _column(last.get(name, value), value, ticks, name in payments) for name, value in here.market.items()
+        }
+        stretch = Stretch(first, ticks, run.start, run.time_step_s, columns, request.ledger, setup.config, setup.valuer)
+        settled = settle(stretch, setup.simulated)
+        balances = {key: float(column[-1]) for key, column in settled.balances.items()}
+        return balances, [event.model_copy(update={"tick": here.tick}) for event in settled.settlements]
+
+    @staticmethod
+    def _settle_live(
+        setup: Setup, request: AdvanceRequest, here: LiveTick, before: LiveTick | None
+    ) -> tuple[Balances, list[Settlement]]:
+        """What real venues said; tokens in flight are ours to keep count of."""
+        del before
+        balances = dict(here.balances)
+        for key in setup.config.position_subscriptions:
+            if key not in balances:
+                moved = sum(event.deltas.get(key, 0.0) for event in here.settlements)
+                balances[key] = request.ledger.get(key, 0.0) + moved
+        return balances, list(here.settlements)
+
+
+def _column(before: float, value: float, ticks: int, is_payment: bool) -> codec.FloatArray:
+    """Tick before, then the tick's own value; a payment belongs to the last of them alone."""
+    column = np.full(ticks + 1, 0.0 if is_payment else value)
+    column[0], column[-1] = before, value
+    return column
+
+
+def _deposit(config: RunConfig, tick: int, amount: float) -> Settlement | None:
+    """Capital that the client put in."""
+    if amount == 0.0:
+        return None
+    key = config.initial_key()
+    return Settlement(
+        tick=tick,
+        venue=key.split(":", 1)[0],
+        kind=SettlementKind.DEPOSIT,
+        deltas={key: amount},
+        details={"amount": amount, "token": config.share_class.currency},
+    )

@@ -1,0 +1,83 @@
+"""What the venues said at each tick of a paper or live run, kept in the KV bucket ``live_ticks``.
+
+Written once: a repeated request, another replica or an audit reads what the run saw, not what is true by then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from pydantic import AwareDatetime, Field
+
+from basis.models.base import FrozenModel
+from basis.models.messages import Settlement
+from basis.runtime import bus as subjects
+from basis.runtime import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.js.kv import KeyValue
+
+    from basis.runtime.bus import Bus
+
+
+class LiveTick(FrozenModel):
+    """One tick as the venues told it."""
+
+    tick: int = Field(ge=0)
+    """Index of the tick."""
+    after_tick: int = Field(ge=-1)
+    """Last committed tick when it was asked for, -1 = none."""
+    read_at: AwareDatetime
+    """When it was read; settlements up to then are in it."""
+    market: dict[str, float]
+    """Market row."""
+    balances: dict[str, float] = Field(default_factory=dict)
+    """Instrument key -> what the venues said they held; live runs only."""
+    settlements: tuple[Settlement, ...] = ()
+    """What they said they did on their own since ``after_tick``; live runs only."""
+
+
+class LiveTicks:
+    """Reads and writes ticks of any run.
+
+    Args:
+        bus: connection.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._bucket: KeyValue | None = None
+
+    async def get(self, correlation_id: str, tick: int) -> LiveTick | None:
+        """A tick as it was kept; None where no one has asked for it yet."""
+        try:
+            entry = await (await self._open()).get(_key(correlation_id, tick))
+        except KeyNotFoundError:
+            return None
+        return codec.decode(entry.value or b"", LiveTick)
+
+    async def get_or_make(self, correlation_id: str, tick: int, make: Callable[[], Awaitable[LiveTick]]) -> LiveTick:
+        """A tick as it was kept, or made and kept now; where two make it at once, the first one stands."""
+        found = await self.get(correlation_id, tick)
+        if found is not None:
+            return found
+        made = await make()
+        try:
+            await (await self._open()).create(_key(correlation_id, tick), codec.encode(made))
+        except KeyWrongLastSequenceError:
+            found = await self.get(correlation_id, tick)
+            if found is not None:
+                return found
+        return made
+
+    async def _open(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._bus.bucket(subjects.KV_LIVE_TICKS)
+        return self._bucket
+
+
+def _key(correlation_id: str, tick: int) -> str:
+    return f"{correlation_id}.{tick}"
