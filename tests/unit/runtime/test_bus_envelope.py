@@ -247,7 +247,7 @@ async def test_two_services_may_make_the_streams_at_once(tmp_path: Path) -> None
         streams = await buses[0].jetstream.streams_info()
         await asyncio.gather(*(bus.stop() for bus in buses))
     names = {str(stream.config.name) for stream in streams}
-    assert names == {"RUNS", "EVENTS", "KV_runs", "KV_results", "KV_intents"}
+    assert names == {"RUNS", "LIVE", "EVENTS", "KV_runs", "KV_results", "KV_intents"}
 
 
 async def test_health_says_who_answers_and_whether_it_is_ready(bus: Bus) -> None:

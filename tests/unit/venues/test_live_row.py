@@ -19,7 +19,9 @@ LIVE = LiveConfig()
 PRICE, FUNDING, REWARD = "spot:binance:BTCUSDT", "funding:binance:BTCUSDT", "reward_eigen_per_eeth"
 
 
-def row(column: str, quote: Quote | None, since: datetime = NOW - timedelta(minutes=1), live: LiveConfig = LIVE) -> float:
+def row(
+    column: str, quote: Quote | None, since: datetime = NOW - timedelta(minutes=1), live: LiveConfig = LIVE
+) -> float:
     """One column's value."""
     return market_row([DEFAULT_FEEDS[column]], {} if quote is None else {column: quote}, since, NOW, live)[column]
 

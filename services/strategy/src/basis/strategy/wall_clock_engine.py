@@ -234,15 +234,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """What an engine that died had begun: its orders first, else its tick in hand."""
         under_way, in_hand = self._trading, self._in_hand
         if under_way is not None:
-            orders = codec.decode(base64.b64decode(under_way.orders), OrdersRequest)
-            window = codec.decode(base64.b64decode(under_way.window), Window)
-            await self._log.warning(
-                self._cid,
-                tick_time(run, orders.tick),
-                f"takes up the {len(orders.orders)} orders of tick {orders.tick}",
-            )
-            remembered = StrategyState(under_way.reference_equity, under_way.pending_withdrawal)
-            return await self._carry_out(run, state, orders, window, remembered)
+            return await self._resume_orders(run, state, under_way)
         if in_hand is not None:
             await self._log.warning(self._cid, tick_time(run, in_hand.tick), f"takes up tick {in_hand.tick}, in hand")
             return await self._tick(run, state, in_hand.tick)
