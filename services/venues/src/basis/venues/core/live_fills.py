@@ -1,0 +1,51 @@
+"""A real fill in the words of the system: its distance from the market row is slippage, settled at once. Pure.
+
+The monitors mark perps to the row of each tick (behaviour.md section 2: "PnL settles on mark"), so what a perp's fill differs
+from that mark by has moved its margin balance already; for a spot trade the difference is inside its deltas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basis.models.execution import ExecutionHandshake
+from basis.models.instruments import margin_key
+from basis.models.operations import ExecutionStatus, OperationType, OrderSide
+from basis.runtime.fills import perp_pnl
+from basis.venues.core.limits import price_column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from basis.models.order import Order
+
+
+def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str, float]) -> ExecutionHandshake:
+    """The handshake of a trade, with its slippage against the row named, and for a perp settled into the margin.
+
+    Args:
+        order: what was ordered.
+        handshake: as the venue interface read it; ``execution_details["fill_price"]`` is the average fill.
+        market: row of the order's tick.
+    """
+    column = price_column(order)
+    fill = handshake.execution_details.get("fill_price")
+    if column is None or handshake.status is not ExecutionStatus.CONFIRMED or not isinstance(fill, int | float):
+        return handshake
+    row = market[column]
+    sign = 1.0 if order.side is OrderSide.BUY else -1.0
+    deltas = dict(handshake.actual_deltas)
+    if order.operation is OperationType.PERP_TRADE:
+        settles = margin_key(order.venue, str(order.pair))
+        quantity = deltas.get(f"{order.venue}:Perp:{order.pair}", 0.0)
+        gained = perp_pnl(str(order.pair), quantity, float(fill), row)
+        deltas[settles] = deltas.get(settles, 0.0) + gained
+    else:
+        settles = f"{order.venue}:BaseToken:USDT"
+        gained = sign * order.amount * (row - float(fill))
+    costs = dict(handshake.costs)
+    if gained < 0.0:
+        costs["slippage"] = {settles: -gained}
+    details = handshake.execution_details | {"market_price": row, "slippage_fraction": sign * (float(fill) / row - 1.0)}
+    values = handshake.model_dump() | {"actual_deltas": deltas, "costs": costs, "execution_details": details}
+    return ExecutionHandshake.model_validate(values)
