@@ -99,7 +99,9 @@ def summarize(metadata: RunMetadata) -> RunSummary:
     """Summary of a run from its metadata alone."""
     result = metadata.result
     step = curves.time_step_s(metadata.config)
-    total = int((metadata.end_time - metadata.start_time).total_seconds()) // step + 1
+    total = 0  # a paper or live run without an end
+    if metadata.end_time is not None:
+        total = int((metadata.end_time - metadata.start_time).total_seconds()) // step + 1
     ended = metadata.sealed_at is not None
     apy = metadata.config.get("target_apy")
     return RunSummary(
@@ -115,7 +117,7 @@ def summarize(metadata: RunMetadata) -> RunSummary:
         started_at=metadata.started_at,
         ended_at=metadata.ended_at,
         ticks=metadata.ticks,
-        total_ticks=total,
+        total_ticks=total or None,
         final_value=result.final_value if result else None,
         total_return=result.total_return if result else None,
         annualized_return=result.annualized_return if result else None,

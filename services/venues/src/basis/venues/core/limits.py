@@ -51,7 +51,9 @@ def check(orders: Sequence[Order], standing: Standing, config: RunConfig, valuer
     for order in orders:
         if limits.venues is not None and order.venue not in limits.venues:
             raise _outside(order, f"venue {order.venue} is not among live.limits.venues")
-        foreign = [key for key in order.expected_deltas if limits.instruments is not None and key not in limits.instruments]
+        foreign = [
+            key for key in order.expected_deltas if limits.instruments is not None and key not in limits.instruments
+        ]
         if foreign:
             raise _outside(order, f"{foreign[0]} is not among live.limits.instruments")
         _check_price(order, standing, config)
@@ -61,7 +63,9 @@ def check(orders: Sequence[Order], standing: Standing, config: RunConfig, valuer
         raise _outside(first, message)
     notional = max(notional_usd(order, standing.market, valuer) for order in orders)
     if not notional <= limits.max_order_usd:
-        raise _outside(first, f"its notional is {notional:.2f} USD, live.limits.max_order_usd is {limits.max_order_usd:g}")
+        raise _outside(
+            first, f"its notional is {notional:.2f} USD, live.limits.max_order_usd is {limits.max_order_usd:g}"
+        )
     if not standing.spent_usd + notional <= limits.max_daily_usd:
         message = (
             f"with {notional:.2f} USD the day would come to {standing.spent_usd + notional:.2f}, "
@@ -74,7 +78,9 @@ def check(orders: Sequence[Order], standing: Standing, config: RunConfig, valuer
             after[key] = after.get(key, 0.0) + delta
     now, then = (leverage(held, standing.market, valuer) for held in (standing.balances, after))
     if not (then <= limits.max_leverage or then <= now):
-        message = f"leverage would rise from {now:.3f} to {then:.3f}, live.limits.max_leverage is {limits.max_leverage:g}"
+        message = (
+            f"leverage would rise from {now:.3f} to {then:.3f}, live.limits.max_leverage is {limits.max_leverage:g}"
+        )
         raise _outside(first, message)
     return notional
 
