@@ -446,11 +446,12 @@ def test_openapi_has_stable_ids_examples_and_problems() -> None:
     document = json.loads(found.stdout)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert sorted(operation["operationId"] for operation in operations) == [
-        "cancel_backtest", "get_backtest_result", "get_backtest_status", "get_detailed_health", "get_health",
-        "get_metrics", "get_result", "get_result_at", "get_result_charts", "get_result_curves", "get_result_event",
-        "get_result_order", "get_result_pnl", "get_strategy", "get_strategy_config", "get_strategy_schema",
-        "list_backtests", "list_result_events", "list_result_events_of_type", "list_result_orders", "list_results",
-        "list_strategies", "stream_backtest", "submit_backtest",
+        "cancel_backtest", "compare_results", "delete_result", "export_result", "get_backtest_result",
+        "get_backtest_status", "get_detailed_health", "get_health", "get_metrics", "get_result", "get_result_at",
+        "get_result_charts", "get_result_curves", "get_result_event", "get_result_order", "get_result_pnl",
+        "get_result_tearsheet", "get_strategy", "get_strategy_config", "get_strategy_schema", "list_backtests",
+        "list_result_events", "list_result_events_of_type", "list_result_orders", "list_results", "list_strategies",
+        "stream_backtest", "submit_backtest",
     ]  # fmt: skip
     submit = document["paths"]["/api/v1/backtest/"]["post"]
     assert set(submit["responses"]) == {"202", "413", "422", "503"}

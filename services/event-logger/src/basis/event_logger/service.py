@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar
 
 from nats.errors import Error as NatsError
 
+from basis.event_logger import removal
 from basis.event_logger.consumer import ConsumerLost, EventConsumer
 from basis.event_logger.directories import LogDirectoryManager
 from basis.event_logger.store import Store
-from basis.models.errors import ComponentError
-from basis.models.messages import Control
+from basis.models.errors import ComponentError, InputError
+from basis.models.messages import Control, RemoveReply, RemoveRequest
 from basis.runtime import bus as bus_module
 from basis.runtime import codec, health
 
@@ -76,6 +77,7 @@ class Sink:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = None
         self._told: set[str] = set()
+        self._store: Store | None = None
 
     # -------------------------------------------------------------------------------------------- lifecycle
 
@@ -163,10 +165,12 @@ class Sink:
             if not await self._recover(store):
                 return
             self.role = "writer"
+            self._store = store
             self._trouble = None
             await self._join_health()
             await self._write(store)
         finally:
+            self._store = None
             await self._consumer.close()
             await asyncio.to_thread(store.release)
 
@@ -292,6 +296,22 @@ class Sink:
         else:
             self._told.add(cid)
 
+    # ----------------------------------------------------------------------------------------------- removal
+
+    async def remove(self, request: RemoveRequest) -> RemoveReply:
+        """Take the directory of an ended run away, and what the stream still holds of it.
+
+        Raises:
+            ComponentError: RUN-002, it has not ended; LOG-001, the disk refuses.
+        """
+        cid = request.correlation_id
+        lock = self._store.lock_path if self._store is not None else None
+        runs = self._store.position.runs.keys() if self._store is not None else ()
+        removed = await _on_disk(removal.remove, self.logs, cid, lock, runs)
+        for subject in (bus_module.run_start(cid), bus_module.run_end(cid), bus_module.run_sealed(cid)):
+            await self._bus.jetstream.purge_stream(bus_module.STREAM_EVENTS, subject=subject)
+        return RemoveReply(removed=removed)
+
     # ------------------------------------------------------------------------------------------------ health
 
     def details(self) -> dict[str, object]:
@@ -336,6 +356,8 @@ async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise DiskTrouble("LOG-001", f"{where}{error.strerror or error}", SERVICE) from error
+    except InputError:
+        raise
     except ComponentError as error:
         raise DiskTrouble(error.error_code, error.message, error.component) from error
 
@@ -347,5 +369,6 @@ async def serve(bus: Bus, settings: Settings, clock: Clock) -> Sink:
         ComponentError: BUS-001, no NATS server.
     """
     sink = Sink(bus, settings, clock)
+    bus.serve(bus_module.directory_remove(bus_module.ANY_RUN), SERVICE, RemoveRequest, sink.remove)
     await sink.start()
     return sink

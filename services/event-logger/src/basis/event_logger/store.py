@@ -58,7 +58,7 @@ class Store:
         self._clock = clock
         self._fsync = fsync
         self._directory = logs.root / STATE_DIR
-        self._lock_path = self._directory / f"{stream_id}.lock"
+        self.lock_path = self._directory / f"{stream_id}.lock"
         self._journal_path = self._directory / f"{stream_id}.journal"
         self._lock: int | None = None
         self._files = files.AppendFiles()
@@ -81,7 +81,7 @@ class Store:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:  # the last writer took the directory away just now
             return False
         try:
@@ -98,7 +98,7 @@ class Store:
     def _is_current(self, handle: int) -> bool:
         """The file may have been removed between opening and locking: then the lock is worth nothing."""
         try:
-            return os.path.samestat(os.fstat(handle), self._lock_path.stat())
+            return os.path.samestat(os.fstat(handle), self.lock_path.stat())
         except FileNotFoundError:
             return False
 
@@ -113,7 +113,7 @@ class Store:
             return
         if self._recovered and not self.position.runs:
             self._journal_path.unlink(missing_ok=True)
-            self._lock_path.unlink(missing_ok=True)
+            self.lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
         try:

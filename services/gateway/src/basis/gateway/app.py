@@ -21,12 +21,12 @@ from basis.gateway.connections import bounded_protocol
 from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
 from basis.gateway.keys import Keyring
 from basis.gateway.limits import RateLimit
+from basis.gateway.preparing import Preparer
 from basis.gateway.read_only import LastAsked, NoBacktests, NoBus
 from basis.gateway.routes import Context, backtest, dashboard, health, results, results_log, strategies
 from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
-from basis.results.core.metrics import warm
 from basis.results.reader import Results
 from basis.runtime import health as service_health
 from basis.runtime import telemetry
@@ -167,9 +167,10 @@ async def opened(settings: Settings, *, read_only: bool = False) -> AsyncIterato
             )
         )
         beating = asyncio.create_task(service_health.beat(bus, settings))
-        warming = asyncio.create_task(asyncio.to_thread(warm))
+        preparer = Preparer(runs)
         try:
             service_health.serve(bus, SERVICE)
+            preparer.start(bus)
             await bus.start()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
@@ -180,7 +181,7 @@ async def opened(settings: Settings, *, read_only: bool = False) -> AsyncIterato
                 await serving
         finally:
             beating.cancel()
-            await warming
+            await preparer.stop()
             await bus.stop()
 
 

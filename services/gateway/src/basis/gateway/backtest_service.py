@@ -16,6 +16,8 @@ from basis.models.messages import (
     Control,
     CoverageReply,
     CoverageRequest,
+    RemoveReply,
+    RemoveRequest,
     RunOutcome,
     RunRecord,
     RunStatus,
@@ -206,7 +208,7 @@ class BacktestService:
 
         known = [cid for cid in dict.fromkeys([*recorded, *submitted]) if cid not in without]
         found = await asyncio.gather(*(look(correlation_id) for correlation_id in known))
-        return sorted((status for status in found if status is not None), key=_recency, reverse=True)
+        return sorted((status for status in found if status is not None), key=by_recency, reverse=True)
 
     async def _submitted(self) -> Sequence[str]:
         """Runs in the work queue: those that wait, and those that an engine has in hand."""
@@ -273,6 +275,24 @@ class BacktestService:
         message = f"the engine of run {correlation_id} does not answer; once another one has taken over, cancel again"
         raise ComponentError("BUS-002", message, _COMPONENT)
 
+    async def remove(self, correlation_id: str) -> int:
+        """Take the directory and the records of an ended run away; returns how many directories there were.
+
+        Raises:
+            ComponentError: RUN-002, it has not ended; BUS-002, the event-logger, who alone writes logs, does not answer.
+        """
+        with contextlib.suppress(InputError):
+            status = await self.status(correlation_id)
+            if status.status not in ENDED:
+                message = f"run {correlation_id} is {status.status}: cancel it first"
+                raise ComponentError("RUN-002", message, _COMPONENT)
+        request = RemoveRequest(correlation_id=correlation_id)
+        subject = subjects.directory_remove(correlation_id)
+        answer = await self._bus.request(subject, request, RemoveReply, patience_s=_SERVICE_PATIENCE_S)
+        for name in (subjects.KV_RUNS, subjects.KV_RESULTS):
+            await (await self._bus.bucket(name)).purge(correlation_id)
+        return answer.removed
+
     async def follow(self, correlation_id: str) -> AsyncGenerator[RunStatus, None]:
         """Status of a run as it changes, until it has ended; looks once a second where no news comes.
 
@@ -319,7 +339,8 @@ def _never_started(status: RunStatus) -> RunOutcome:
     )
 
 
-def _recency(status: RunStatus) -> tuple[bool, str]:
+def by_recency(status: RunStatus) -> tuple[bool, str]:
+    """Key that sorts queued runs last and newer ones after older ones."""
     begun = status.started_at or status.completed_at
     return status.status == "queued", begun.isoformat() if begun is not None else ""
 

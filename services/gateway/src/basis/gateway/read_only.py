@@ -93,6 +93,15 @@ class NoBacktests(BacktestService):
         del correlation_id, reason
         _refuse()
 
+    async def remove(self, correlation_id: str) -> int:
+        """Refused: who writes logs is not there.
+
+        Raises:
+            ComponentError: BUS-001.
+        """
+        del correlation_id
+        _refuse()
+
 
 def _refuse() -> NoReturn:
     raise ComponentError("BUS-001", _WHAT, _COMPONENT)

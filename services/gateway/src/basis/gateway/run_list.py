@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from nats.errors import Error as NatsError
 
-from basis.gateway.backtest_service import ENDED
+from basis.gateway.backtest_service import ENDED, by_recency
 from basis.models.errors import ComponentError, InputError
+from basis.models.messages import RunOutcome, RunStatus
 from basis.results.models import RunReport, RunSummary
+from basis.results.registry import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from basis.gateway.backtest_service import BacktestService
-    from basis.models.messages import RunStatus
+    from basis.models.messages import RunMetadata
     from basis.results.reader import Results
     from basis.runtime.clock import Clock
 
@@ -96,6 +98,49 @@ class RunList:
             return RunReport(**summary.model_dump())
         return found.model_copy(update={name: getattr(summary, name) for name in RunSummary.model_fields})
 
+    async def statuses(self) -> list[RunStatus]:
+        """Every run in short: as the cluster remembers it, else as its directory says."""
+        on_disk = await self.read(self.results.registry.summaries)
+        found = {status.correlation_id: status for status in await self._backtests.list()}
+        found |= {cid: status_of(summary) for cid, summary in on_disk.items() if cid not in found}
+        return sorted(found.values(), key=by_recency, reverse=True)
+
+    async def status(self, correlation_id: str) -> RunStatus:
+        """Where a run is: as the cluster remembers it, else as its directory says.
+
+        Raises:
+            InputError: RUN-001, neither knows it.
+            ComponentError: LOG-004, its directory is damaged.
+        """
+        try:
+            return await self._backtests.status(correlation_id)
+        except InputError:
+            return status_of(await self.read(self.results.summary, correlation_id))
+
+    async def outcome(self, correlation_id: str) -> RunOutcome | None:
+        """What became of a run; None while it has not ended. Errors as :meth:`status`."""
+        try:
+            return await self._backtests.outcome(correlation_id)
+        except InputError:
+            opened = await self.read(self.results.open, correlation_id)
+        if opened.metadata.sealed_at is None:
+            return None
+        return outcome_of(opened.metadata, str(opened.run.path))
+
+    async def remove(self, correlation_id: str) -> None:
+        """Delete an ended run: its directory, its records, its curves.
+
+        Raises:
+            InputError: RUN-001, neither cluster nor disk knows it.
+            ComponentError: RUN-002, it has not ended; BUS-002, no event-logger answers.
+        """
+        if correlation_id not in {summary.correlation_id for summary in await self.all()}:
+            raise InputError("RUN-001", f"no run {correlation_id}", _COMPONENT)
+        await self._backtests.remove(correlation_id)
+        self._ended.pop(correlation_id, None)
+        self._known_at = float("-inf")
+        await self.read(self.results.forget, correlation_id)
+
     async def _status(self, correlation_id: str) -> RunStatus | None:
         """What the cluster says of a run; None where it knows nothing, or does not answer."""
         try:
@@ -118,12 +163,6 @@ class RunList:
         self._known_at = now
         return self._known
 
-    def forget(self, correlation_id: str) -> None:
-        """Let go of a run that was deleted."""
-        self._ended.pop(correlation_id, None)
-        self._known_at = float("-inf")
-        self.results.registry.forget(correlation_id)
-
 
 def merged(summary: RunSummary | None, status: RunStatus) -> RunSummary:
     """A run that has not been sealed: where it is by the cluster, what it is by its directory where there is one."""
@@ -141,6 +180,37 @@ def merged(summary: RunSummary | None, status: RunStatus) -> RunSummary:
     if summary is not None:
         return summary.model_copy(update=told)
     return RunSummary(correlation_id=status.correlation_id, strategy=status.strategy, mode="backtest", **told)
+
+
+def status_of(summary: RunSummary) -> RunStatus:
+    """A run in short, of which only the directory is left."""
+    return RunStatus(
+        correlation_id=summary.correlation_id,
+        strategy=summary.strategy,
+        status=summary.status,
+        progress=summary.progress,
+        ticks=summary.ticks,
+        total_ticks=summary.total_ticks or summary.ticks,
+        started_at=summary.started_at,
+        completed_at=summary.ended_at,
+        equity=summary.final_value,
+        error_code=summary.error_code,
+        error=summary.error,
+    )
+
+
+def outcome_of(metadata: RunMetadata, directory: str) -> RunOutcome:
+    """What became of a run, of which only the directory is left; the time of its loop is that of the whole run."""
+    ended = metadata.ended_at or metadata.started_at
+    return RunOutcome(
+        status=status_of(summarize(metadata)),
+        log_directory=directory,
+        ticks=metadata.ticks,
+        events=metadata.counts,
+        event_hash=metadata.event_hash,
+        loop_s=max((ended - metadata.started_at).total_seconds(), 0.0),
+        result=metadata.result,
+    )
 
 
 def _recency(summary: RunSummary) -> tuple[bool, str, str]:

@@ -651,6 +651,20 @@ class RunSealed(FrozenModel):
     """What did not add up."""
 
 
+class RemoveRequest(FrozenModel):
+    """Gateway to event-logger: take the directory of a run away."""
+
+    correlation_id: CorrelationId
+    """Run."""
+
+
+class RemoveReply(FrozenModel):
+    """Event-logger to gateway, once it is gone."""
+
+    removed: int = Field(ge=0)
+    """Directories taken away: 0 where there was none."""
+
+
 class RunOutcome(FrozenModel):
     """All there is to say of an ended run: its entry in the KV bucket ``results``, and what ``--json`` prints."""
 

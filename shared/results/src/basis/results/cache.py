@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,6 +19,7 @@ import polars as pl
 from basis.models.errors import ComponentError
 from basis.results import extract
 from basis.results.core import growth
+from basis.results.directories import is_cid
 from basis.results.lines import EventFile
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class ColumnCache:
             ComponentError: LOG-004, a file is not what was sealed, or not what the event-logger writes.
         """
         check_size(run, metadata, extract.GROUPS[group].event_type)
-        key = (str(run.path), seal_key(metadata), group)
+        key = (run.correlation_id, str(run.path), seal_key(metadata), group)
         with self._lock:
             one_at_a_time = self._busy.setdefault(key, threading.Lock())
         with one_at_a_time:
@@ -73,11 +75,13 @@ class ColumnCache:
             self._busy.pop(key, None)
         return kept.frame
 
-    def forget(self, run: RunDir) -> None:
-        """Let go of what is in memory of a run."""
+    def forget(self, correlation_id: str) -> None:
+        """Let go of all that is kept of a run; trouble with the cache is no trouble of the caller's."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == str(run.path)]:
+            for key in [key for key in self._kept if key[0] == correlation_id]:
                 del self._kept[key]
+        if self._folder is not None and is_cid(correlation_id):
+            shutil.rmtree(self._folder / correlation_id, ignore_errors=True)
 
     def _remembered(self, key: tuple[str, ...]) -> _Kept | None:
         with self._lock:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from basis.results.lines import EventFile
 
-BLOCK_BYTES: Final = 32 * 1024**2
+BLOCK_BYTES: Final = 16 * 1024**2
 """Bytes of lines that are parsed at once."""
 TICK: Final = "tick"
 """Name of the column of tick numbers."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.results import curves, events, extract, moment, orders, registry, report
+from basis.models.events import EVENT_MODELS
+from basis.results import curves, events, export, extract, moment, orders, registry, report, tearsheet
 from basis.results.cache import ColumnCache, check_size
 from basis.results.core import columns
+from basis.results.core.comparison import compare
 from basis.results.models import Charts, PnlAnswer, PnlDay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from basis.models.messages import RunMetadata
     from basis.results.directories import RunDir
     from basis.results.models import (
+        Comparison,
         EventPage,
         Moment,
         OrderDetail,
@@ -154,6 +157,26 @@ class Results:
         last = report.last_event(run, "pnl_calculations") or {}
         known = curves.available(run, metadata)
         return Charts(charts=columns.charts(known, last.get("attribution", {}), metadata.share_class))
+
+    def compare(self, a: str, b: str) -> Comparison:
+        """Two runs side by side."""
+        return compare(self.report(a), self.report(b))
+
+    def export(self, correlation_id: str) -> Iterator[bytes]:
+        """The run as a zip, in pieces; errors as :meth:`open`, before the first piece."""
+        opened = self.open(correlation_id)
+        for event_type in EVENT_MODELS:
+            check_size(*opened, event_type)
+        return export.stream(self.cache, *opened, self.report(correlation_id))
+
+    def tearsheet(self, correlation_id: str) -> str:
+        """The run as one self-contained HTML page."""
+        return tearsheet.build(self.cache, *self.open(correlation_id), self.report(correlation_id))
+
+    def forget(self, correlation_id: str) -> None:
+        """Let go of all that is kept of a run that was deleted."""
+        self.registry.forget(correlation_id)
+        self.cache.forget(correlation_id)
 
     def prepare(self, correlation_id: str) -> None:
         """Extract all columns of a run now, so that nobody has to wait for them."""

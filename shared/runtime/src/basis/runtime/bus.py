@@ -200,6 +200,11 @@ def logs(cid: str, component: str) -> str:
     return f"basis.{cid}.logs.{component}"
 
 
+def directory_remove(cid: str) -> str:
+    """Gateway to event-logger, the only one that writes logs: take the run's directory away."""
+    return f"basis.{cid}.directory.remove"
+
+
 def progress(cid: str) -> str:
     """Engine to gateway and command line."""
     return f"basis.{cid}.progress"

@@ -15,6 +15,7 @@ from basis.gateway.backtest_service import ENDED
 from basis.gateway.problems import NotEnded, responses
 from basis.gateway.requests import BacktestRequest, prepare, refuse_own_files
 from basis.gateway.routes import Context, Ctx
+from basis.models.errors import InputError
 from basis.models.messages import RunOutcome, RunStatus
 
 if TYPE_CHECKING:
@@ -49,20 +50,20 @@ async def submit(body: BacktestRequest, request: Request, context: Ctx) -> Accep
 
 @router.get("/list", operation_id="list_backtests", responses=responses(503))
 async def list_runs(context: Ctx) -> list[RunStatus]:
-    """All runs that the cluster remembers: queued ones first, then newest first."""
-    return list(await context.backtests.list())
+    """All runs that the cluster remembers or that left a directory: queued ones first, then newest first."""
+    return await context.runs.statuses()
 
 
 @router.get("/{correlation_id}/status", operation_id="get_backtest_status", responses=responses(404, 422, 503))
 async def status(correlation_id: RunId, context: Ctx) -> RunStatus:
     """Where a run is."""
-    return await context.backtests.status(correlation_id)
+    return await context.runs.status(correlation_id)
 
 
 @router.get("/{correlation_id}/result", operation_id="get_backtest_result", responses=responses(404, 409, 422, 503))
 async def result(correlation_id: RunId, context: Ctx) -> RunOutcome:
     """What became of a run; 409 while it has not ended."""
-    outcome = await context.backtests.outcome(correlation_id)
+    outcome = await context.runs.outcome(correlation_id)
     if outcome is None:
         raise NotEnded(f"run {correlation_id} has not ended: ask again later, or follow its stream")
     return outcome
@@ -75,10 +76,13 @@ async def result(correlation_id: RunId, context: Ctx) -> RunOutcome:
     responses=responses(404, 422, 503) | _STREAM,
 )
 async def stream(correlation_id: RunId, context: Ctx) -> StreamingResponse:
-    """Server-sent events: ``progress`` while the run goes on, at the end ``result``."""
-    await context.backtests.status(correlation_id)  # an unknown run is a problem document, not an empty stream
+    """Server-sent events: ``progress`` while the run goes on, at the end ``result``.
+
+    Each ``progress`` is a point of the equity curve, too: ``equity`` at tick ``ticks - 1``.
+    """
+    known = await context.runs.status(correlation_id)  # an unknown run is a problem document, not an empty stream
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(correlation_id, context), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(known, context), media_type="text/event-stream", headers=headers)
 
 
 @router.delete(
@@ -94,13 +98,19 @@ async def cancel(correlation_id: RunId, context: Ctx, response: Response) -> Run
     return found
 
 
-async def _events(correlation_id: str, context: Context) -> AsyncIterator[bytes]:
-    async with aclosing(context.feeds.follow(correlation_id)) as statuses:
-        async for found in statuses:
-            yield _event("progress", found)
-            if context.closing.is_set():
-                return
-    outcome = await context.backtests.outcome(correlation_id)
+async def _events(known: RunStatus, context: Context) -> AsyncIterator[bytes]:
+    if known.status in ENDED:
+        yield _event("progress", known)
+    else:
+        try:
+            async with aclosing(context.feeds.follow(known.correlation_id)) as statuses:
+                async for found in statuses:
+                    yield _event("progress", found)
+                    if context.closing.is_set():
+                        return
+        except InputError:  # only its directory is left: it says no more than this
+            yield _event("progress", known)
+    outcome = await context.runs.outcome(known.correlation_id)
     if outcome is not None:
         yield _event("result", outcome)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
 
 from basis.gateway import http
 from basis.gateway.problems import responses
@@ -16,6 +17,7 @@ from basis.models.messages import RunStatusName
 from basis.results.curves import MAX_COLUMNS, MAX_POINTS
 from basis.results.models import (
     Charts,
+    Comparison,
     CurvesAnswer,
     Moment,
     PnlAnswer,
@@ -32,6 +34,10 @@ RunId = Annotated[str, Depends(http.run_id)]
 MAX_TICK = 10**12
 Tick = Annotated[int | None, Query(ge=0, le=MAX_TICK)]
 _COMPONENT = "results"
+
+
+def _download(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": what, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @router.get("/", operation_id="list_results", responses=responses(404, 422))
@@ -59,6 +65,16 @@ async def list_results(
     items = await context.runs.read(_with_sparklines, context.runs.results.registry, page)
     more = begin + limit < len(found)
     return RunList(items=tuple(items), next=page[-1].correlation_id if more else None, total=len(found))
+
+
+@router.get("/compare", operation_id="compare_results", responses=responses(404, 409, 422))
+async def compare(
+    context: Ctx,
+    a: Annotated[CorrelationId, Query(description="The first run")],
+    b: Annotated[CorrelationId, Query(description="The second run")],
+) -> Comparison:
+    """Two runs side by side: every metric, and what differs in their configurations."""
+    return await context.runs.read(context.runs.results.compare, a, b)
 
 
 @router.get("/{correlation_id}", operation_id="get_result", responses=responses(404, 409, 422, 503))
@@ -110,6 +126,42 @@ async def pnl(correlation_id: RunId, context: Ctx) -> PnlAnswer:
 async def charts(correlation_id: RunId, context: Ctx) -> Charts:
     """Charts worth drawing for this run, in the order of a run page."""
     return await context.runs.read(context.runs.results.charts, correlation_id)
+
+
+@router.get(
+    "/{correlation_id}/export",
+    operation_id="export_result",
+    response_class=StreamingResponse,
+    responses=responses(404, 409, 422)
+    | _download("application/zip", "Log, summary.json, curves and attribution as Parquet"),
+)
+async def export(correlation_id: RunId, context: Ctx) -> StreamingResponse:
+    """The run as a zip, written while it is sent: the log as on disk, a summary, and its curves as Parquet."""
+    pieces = await context.runs.read(context.runs.results.export, correlation_id)
+    headers = {"Content-Disposition": f'attachment; filename="basis-{correlation_id}.zip"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+
+
+@router.get(
+    "/{correlation_id}/tearsheet",
+    operation_id="get_result_tearsheet",
+    response_class=HTMLResponse,
+    responses=responses(404, 409, 422) | _download("text/html", "One page, with all that it needs inside"),
+)
+async def tearsheet(correlation_id: RunId, context: Ctx) -> HTMLResponse:
+    """The run as one self-contained HTML page, to mail around."""
+    return HTMLResponse(await context.runs.read(context.runs.results.tearsheet, correlation_id))
+
+
+@router.delete(
+    "/{correlation_id}",
+    operation_id="delete_result",
+    status_code=204,
+    responses=responses(404, 409, 422, 503),
+)
+async def delete(correlation_id: RunId, context: Ctx) -> None:
+    """Delete an ended run: its directory, what the cluster remembers of it, and its curves."""
+    await context.runs.remove(correlation_id)
 
 
 def _fits(run: RunSummary, status: str | None, strategy: str | None, text: str | None) -> bool:
