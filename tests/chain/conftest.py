@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.chain import Account, chain_of_tests
@@ -11,6 +12,8 @@ from basis.testkit.chain.install import ChainUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.chain import Opened
 
     from basis.venues.live.chain.venue import ChainVenue
 
@@ -33,9 +36,20 @@ def account(session_account: Account) -> Account:
 
 
 @pytest.fixture
-async def venue(account: Account) -> AsyncIterator[ChainVenue]:
+async def opened(account: Account) -> AsyncIterator[Opened]:
+    """Opens live venues; they are closed at the end, however the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def opening(url: str | None = None, **changes: Any) -> ChainVenue:
+            made = account.venue(url, **changes)
+            stack.push_async_callback(made.close)
+            await made.open()
+            return made
+
+        yield opening
+
+
+@pytest.fixture
+async def venue(opened: Opened) -> ChainVenue:
     """The live venue, open."""
-    made = account.venue()
-    await made.open()
-    yield made
-    await made.close()
+    return await opened()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from basis.models.order import Order
     from basis.venues.live.interface import Prepared
 
+Opened = Callable[..., Awaitable[ChainVenue]]
+"""Opens a live venue with changes to the configuration."""
 KEY = keccak(text="the wallet of the basis tests").hex()
 """Private key of the wallet; worth nothing anywhere."""
 ETHER = 100

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from basis.venues.live.chain.rpc import Rpc
 
 
+_HARMLESS = ("already known", "already imported", "nonce too low", "underpriced", "block base fee", "fee cap")
+"""What nodes say where a look at the chain says more: it has it, the nonce is used, or its fees are too low for now."""
+
+
 class SignedAttempt(FrozenModel):
     """One signed transaction of a reference."""
 
@@ -216,7 +220,7 @@ class Tracker:
             await self._rpc.ask(self._rpc.w3.eth.send_raw_transaction(HexBytes(attempt.raw)))
         except ProvedFailure as error:
             said = error.message.lower()
-            if any(text in said for text in ("already known", "already imported", "nonce too low", "underpriced")):
+            if any(text in said for text in _HARMLESS):
                 return
             if "insufficient funds" in said:
                 raise ProvedFailure("VEN-008", "the wallet's ether does not pay for value and gas", COMPONENT) from None
