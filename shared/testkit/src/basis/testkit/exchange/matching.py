@@ -250,7 +250,9 @@ class Exchange(Treasury):
         return pnl
 
     def _drop_exits(self, listing: Listing) -> None:
-        """A closed position has no take profit and no stop loss any more."""
+        """A closed position has no take profit and no stop loss any more; Binance leaves them for their owner to cancel."""
+        if self.venue == "binance":
+            return
         for order in self.open_orders():
             if order.listing == listing and order.status == "waiting":
                 order.status, order.updated_ms = "canceled", self.now_ms()

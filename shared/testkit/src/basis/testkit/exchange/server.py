@@ -55,7 +55,8 @@ class ExchangeServer:
         self.venue = venue
         self.skew_ms = 0
         """Added to the exchange's clock."""
-        self.exchange = Exchange(venue, lambda: clock() + self.skew_ms)
+        self._clock = clock
+        self.exchange = Exchange(venue, self._now_ms)
         self.credentials = Credentials()
         self.faults = FaultPlan()
         self.lock = threading.RLock()
@@ -70,6 +71,18 @@ class ExchangeServer:
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
         self._late: set[asyncio.Task[None]] = set()
+
+    def _now_ms(self) -> int:
+        return self._clock() + self.skew_ms
+
+    def reset(self) -> None:
+        """Another exchange, as new, behind the same address."""
+        with self.lock:
+            self.skew_ms = 0
+            self.exchange = Exchange(self.venue, self._now_ms)
+            self._face = make_face(self.exchange)
+            self.faults.clear()
+            self.requests.clear()
 
     # ------------------------------------------------------------------------------------------------------- life
 

@@ -30,6 +30,7 @@ def trading_routes(exchange: Exchange) -> dict[tuple[str, str], Route]:
 
     on("POST", "order/create", "order.create", lambda q: _place(exchange, q))
     on("GET", "order/realtime", "order.get", lambda q: _realtime(exchange, q))
+    on("GET", "order/history", "order.get", lambda q: _realtime(exchange, q))
     on("POST", "order/cancel", "order.cancel", lambda q: _cancel(exchange, q))
     on("POST", "order/cancel-all", "order.cancel", lambda q: _cancel_all(exchange, q))
     on("GET", "execution/list", "trades", lambda q: _executions(exchange, q))
@@ -49,6 +50,19 @@ def _place(exchange: Exchange, query: Params) -> dict[str, str]:
     if listing.kind == "spot" and query["orderType"] == "Market" and query.get("marketUnit") == "quoteCoin":
         amount /= exchange.mark(listing)
         amount -= amount % listing.lot
+    if query.get("triggerPrice"):
+        above = int(query["triggerDirection"]) == 1
+        waiting = exchange.place(
+            listing,
+            buy=buy,
+            amount=amount,
+            client=query.get("orderLinkId", ""),
+            reduce_only=True,
+            trigger=Decimal(query["triggerPrice"]),
+            trigger_above=above,
+            purpose="stop_loss" if buy == above else "take_profit",
+        )
+        return _ids(waiting)
     order = exchange.place(
         listing,
         buy=buy,
@@ -96,7 +110,8 @@ def _wanted(exchange: Exchange, query: Params) -> list[Order]:
 def _realtime(exchange: Exchange, query: Params) -> dict[str, Any]:
     found = _wanted(exchange, query)
     if "orderId" not in query and "orderLinkId" not in query:
-        found = [order for order in found if order.status in {"open", "waiting"}]
+        live = {"waiting"} if query.get("orderFilter") == "StopOrder" else {"open", "waiting"}
+        found = [order for order in found if order.status in live]
     rows = [_order(order, exchange) for order in reversed(found[-500:])]
     return {"category": query["category"], "list": rows, "nextPageCursor": ""}
 
@@ -141,6 +156,7 @@ def _order(order: Order, exchange: Exchange) -> dict[str, Any]:
         "reduceOnly": order.reduce_only,
         "triggerPrice": text(order.trigger or Decimal(0)),
         "stopOrderType": _STOP.get(order.purpose, ""),
+        "createType": "CreateByLiq" if order.purpose == "liquidation" else "CreateByUser",
         "createdTime": str(order.created_ms),
         "updatedTime": str(order.updated_ms),
     }

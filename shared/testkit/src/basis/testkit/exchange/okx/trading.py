@@ -30,6 +30,8 @@ def trading_routes(exchange: Exchange) -> dict[tuple[str, str], Route]:
 
     on("POST", "trade/batch-orders", "order.create", lambda q: [_place(exchange, one) for one in q[""]])
     on("POST", "trade/order", "order.create", lambda q: [_place(exchange, q)])
+    on("POST", "trade/order-algo", "order.conditional", lambda q: [_place_algo(exchange, q)])
+    on("GET", "trade/order-algo", "order.get", lambda q: [_algo(exchange.find(client=q["algoClOrdId"]))])
     on("GET", "trade/order", "order.get", lambda q: [_order(exchange, _find(exchange, q))])
     on("POST", "trade/cancel-order", "order.cancel", lambda q: [_ids(exchange.cancel(_find(exchange, q)))])
     on("POST", "trade/cancel-batch-orders", "order.cancel", lambda q: _cancel(exchange, q[""]))
@@ -112,21 +114,26 @@ def _pending(exchange: Exchange, query: Params) -> list[dict[str, Any]]:
     ]
 
 
+def _place_algo(exchange: Exchange, query: dict[str, Any]) -> dict[str, str]:
+    listing = listing_of(exchange, query["instId"])
+    purpose = "take_profit" if query.get("tpTriggerPx") else "stop_loss"
+    buy = query["side"] == "buy"
+    order = exchange.place(
+        listing,
+        buy=buy,
+        amount=Decimal(query["sz"]) * listing.contract,
+        client=query.get("algoClOrdId", ""),
+        reduce_only=True,
+        trigger=Decimal(query.get("tpTriggerPx") or query["slTriggerPx"]),
+        trigger_above=buy == (purpose == "stop_loss"),
+        purpose=purpose,
+    )
+    return {"algoId": str(order.id), "algoClOrdId": order.client, "sCode": "0", "sMsg": ""}
+
+
 def _algos(exchange: Exchange, query: Params) -> list[dict[str, Any]]:
     return [
-        {
-            "algoId": str(order.id),
-            "instId": inst_id(order.listing),
-            "instType": "SWAP",
-            "ordType": "conditional",
-            "side": "buy" if order.buy else "sell",
-            "sz": size(order.listing, order.amount),
-            "state": "live",
-            "tpTriggerPx": text(order.trigger) if order.purpose == "take_profit" and order.trigger else "",
-            "slTriggerPx": text(order.trigger) if order.purpose == "stop_loss" and order.trigger else "",
-            "cTime": str(order.created_ms),
-            "uTime": str(order.updated_ms),
-        }
+        _algo(order)
         for order in exchange.open_orders()
         if order.status == "waiting"
         and query.get("ordType", "conditional") == "conditional"
@@ -134,28 +141,53 @@ def _algos(exchange: Exchange, query: Params) -> list[dict[str, Any]]:
     ]
 
 
+def _algo(order: Order) -> dict[str, Any]:
+    return {
+        "algoId": str(order.id),
+        "algoClOrdId": order.client,
+        "instId": inst_id(order.listing),
+        "instType": "SWAP",
+        "ordType": "conditional",
+        "side": "buy" if order.buy else "sell",
+        "sz": size(order.listing, order.amount),
+        "state": {"waiting": "live", "filled": "effective", "canceled": "canceled"}[order.status],
+        "tpTriggerPx": text(order.trigger) if order.purpose == "take_profit" and order.trigger else "",
+        "slTriggerPx": text(order.trigger) if order.purpose == "stop_loss" and order.trigger else "",
+        "cTime": str(order.created_ms),
+        "uTime": str(order.updated_ms),
+    }
+
+
 def _order(exchange: Exchange, order: Order) -> dict[str, Any]:
     listing = order.listing
     state = "partially_filled" if order.status == "open" and order.filled else _STATES[order.status]
     trades = exchange.trades_of(order=order)
-    return _ids(order) | {
-        "instId": inst_id(listing),
-        "instType": "SPOT" if listing.kind == "spot" else "SWAP",
-        "ordType": "market" if order.type == "market" else _TYPES[order.tif],
-        "tgtCcy": "base_ccy" if listing.kind == "spot" else "",
-        "side": "buy" if order.buy else "sell",
-        "px": text(order.price) if order.price else "",
-        "sz": size(listing, order.amount),
-        "accFillSz": size(listing, order.filled),
-        "avgPx": text(order.average) if order.filled else "",
-        "state": state,
-        "fee": text(-sum((trade.fee for trade in trades), Decimal(0))),
-        "feeCcy": trades[0].fee_asset if trades else "",
-        "reduceOnly": "true" if order.reduce_only else "false",
-        "fillTime": str(order.updated_ms) if order.filled else "",
-        "cTime": str(order.created_ms),
-        "uTime": str(order.updated_ms),
-    }
+    # an order that an algo order became has the algo's id beside its own, and no client id
+    algo = {"clOrdId": "", "algoClOrdId": order.client, "algoId": str(order.id)} if order.trigger else {}
+    category = {"category": "full_liquidation" if order.purpose == "liquidation" else "normal"}
+    return (
+        _ids(order)
+        | algo
+        | category
+        | {
+            "instId": inst_id(listing),
+            "instType": "SPOT" if listing.kind == "spot" else "SWAP",
+            "ordType": "market" if order.type == "market" else _TYPES[order.tif],
+            "tgtCcy": "base_ccy" if listing.kind == "spot" else "",
+            "side": "buy" if order.buy else "sell",
+            "px": text(order.price) if order.price else "",
+            "sz": size(listing, order.amount),
+            "accFillSz": size(listing, order.filled),
+            "avgPx": text(order.average) if order.filled else "",
+            "state": state,
+            "fee": text(-sum((trade.fee for trade in trades), Decimal(0))),
+            "feeCcy": trades[0].fee_asset if trades else "",
+            "reduceOnly": "true" if order.reduce_only else "false",
+            "fillTime": str(order.updated_ms) if order.filled else "",
+            "cTime": str(order.created_ms),
+            "uTime": str(order.updated_ms),
+        }
+    )
 
 
 def _fills(exchange: Exchange, query: Params) -> list[dict[str, Any]]:

@@ -1,0 +1,118 @@
+"""One exchange's connection: questions that are repeated, orders that are not, and errors that are ours."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from basis.venues.live.cex.clients import make_client
+from basis.venues.live.cex.errors import classify
+from basis.venues.live.cex.scrub import Scrubber
+from basis.venues.live.errors import Fatal, LiveVenueError, Retryable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from basis.models.live_cex_config import CexLiveConfig
+    from basis.runtime.clock import Clock
+    from basis.venues.live.cex.clients import Credentials
+
+
+class Connection:
+    """A ccxt client, and how it is asked.
+
+    Args:
+        venue: binance, bybit or okx.
+        config: how.
+        credentials: keys; None for public data alone.
+        clock: time that requests are stamped with, and patience.
+    """
+
+    def __init__(self, venue: str, config: CexLiveConfig, credentials: Credentials | None, clock: Clock) -> None:
+        self.venue = venue
+        self.config = config
+        self.clock = clock
+        self.scrub = Scrubber(credentials or ())
+        self.client: Any = make_client(venue, config, credentials, self.now_ms)
+        self.opened_ms = 0
+        """When it was opened: no request of an earlier process is younger."""
+
+    def __repr__(self) -> str:
+        return f"Connection({self.venue!r})"
+
+    def now_ms(self) -> int:
+        """Our clock, milliseconds since the epoch."""
+        return round(self.clock.now().timestamp() * 1000)
+
+    async def open(self) -> None:
+        """Check the clock, load the markets.
+
+        Raises:
+            LiveVenueError: VEN-011 the clocks differ; VEN-002, VEN-003 no answer.
+        """
+        self.opened_ms = self.now_ms()
+        await self.check_clock()
+        await self.ask("load markets", self.client.load_markets)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self.client.close()
+
+    async def check_clock(self) -> int:
+        """How much the exchange's clock is ahead of ours, milliseconds.
+
+        Raises:
+            Fatal: VEN-011, more than may be, beyond what the answer's way explains.
+        """
+        before = self.now_ms()
+        theirs = int(await self.ask("time", self.client.fetch_time))
+        after = self.now_ms()
+        ahead = theirs - (before + after) // 2
+        most = self.config.max_clock_skew_ms
+        if abs(ahead) > most + (after - before) // 2:
+            message = f"the exchange's clock is {ahead} ms ahead of ours, at most {most} ms are accepted: set the clock"
+            raise Fatal("VEN-011", message, self.venue)
+        return ahead
+
+    async def ask(self, what: str, call: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+        """Ask what changes nothing; again where that may help.
+
+        Raises:
+            LiveVenueError: Retryable when patience is at an end, else what the exchange said.
+        """
+        wait = self.config.retry_wait_s
+        for left in range(self.config.reads - 1, -1, -1):
+            failure = await self._try(what, call, args, fields, sending=False)
+            if not isinstance(failure, LiveVenueError):
+                return failure
+            if not isinstance(failure, Retryable) or left == 0:
+                raise failure
+            await asyncio.sleep(wait)  # of the machine: the engine's clock may stand still
+            wait *= 2
+        raise AssertionError  # the last of the tries returns or raises
+
+    async def send(self, what: str, call: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+        """Ask for something, once.
+
+        Raises:
+            LiveVenueError: by what it proves.
+        """
+        found = await self._try(what, call, args, fields, sending=True)
+        if isinstance(found, LiveVenueError):
+            raise found
+        return found
+
+    async def _try(self, what: str, call: Callable[..., Any], args: Any, fields: Any, *, sending: bool) -> Any:
+        """The answer, or the failure: returned, so that no traceback and no context holds what ccxt said."""
+        try:
+            return await call(*args, **fields)
+        except LiveVenueError as failure:
+            return failure
+        except Exception as error:  # noqa: BLE001 - the edge to ccxt: a KeyError of its parsers proves as little as a timeout
+            return classify(error, sending=sending, venue=self.venue, scrub=self.scrub, what=what)
+
+
+def utc(ms: float) -> datetime:
+    """A stamp of an exchange."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
