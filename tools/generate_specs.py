@@ -1242,7 +1242,7 @@ COMPONENTS = (
         "Gateway",
         (
             *_files(_GATEWAY, "app", "backtest_service", "requests", "answers", "problems", "http"),
-            *_files(_GATEWAY, "access", "keys", "limits", "connections", "status_feed"),
+            *_files(_GATEWAY, "access", "keys", "limits", "connections", "status_feed", "openapi", "asyncapi"),
         ),
         (),
         _tests("integration/test_gateway_http", "integration/test_gateway_access", "unit/gateway/test_keys"),

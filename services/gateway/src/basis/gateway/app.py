@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
-from basis.gateway import keys, problems
+from basis.gateway import keys, openapi, problems
 from basis.gateway.access import Guard
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.connections import bounded_protocol
-from basis.gateway.http import HEADER_CORRELATION_ID, Envelope
+from basis.gateway.http import Envelope
 from basis.gateway.keys import Keyring
 from basis.gateway.limits import RateLimit
 from basis.gateway.preparing import Preparer
 from basis.gateway.read_only import LastAsked, NoBacktests, NoBus
-from basis.gateway.routes import Context, backtest, dashboard, health, results, results_log, strategies
+from basis.gateway.routes import Context, backtest, dashboard, documents, health, results, results_log, strategies
 from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
@@ -49,25 +48,12 @@ _log = logging.getLogger(__name__)
 
 
 class _Api(FastAPI):
-    """FastAPI whose OpenAPI document knows problem documents, and the header that all answers carry."""
+    """FastAPI whose OpenAPI document knows what holds for every route."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         if self.openapi_schema is None:
-            document = get_openapi(
-                title=self.title, version=self.version, routes=self.routes, description=self.description
-            )
-            schemas = document["components"]["schemas"]
-            schemas["Problem"] = problems.Problem.model_json_schema()
-            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape: never sent
-                schemas.pop(name, None)
-            for operation in (one for path in document["paths"].values() for one in path.values()):
-                for answer in operation["responses"].values():
-                    answer.setdefault("headers", {})[HEADER_CORRELATION_ID] = {
-                        "description": "The run, or the request where it is about none",
-                        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-                    }
-            self.openapi_schema = document
+            self.openapi_schema = openapi.document(self)
         return self.openapi_schema
 
 
@@ -100,7 +86,14 @@ def _api() -> _Api:
         redoc_url=None,
     )
     problems.install(app)
-    for router in (backtest.router, results.router, results_log.router, strategies.router, health.router):
+    for router in (
+        backtest.router,
+        results.router,
+        results_log.router,
+        strategies.router,
+        health.router,
+        documents.router,
+    ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(dashboard.router)
     return app

@@ -30,7 +30,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "description": "`progress` events with a RunStatus each, then one `result` event with the RunOutcome",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
+                "schema": {  # of one event
+                    "type": "object",
+                    "required": ["event", "data"],
+                    "properties": {
+                        "event": {"enum": ["progress", "result"]},
+                        "data": {"type": "string", "contentMediaType": "application/json"},
+                    },
+                },
                 "example": 'event: progress\ndata: {"correlation_id": "...", "status": "running", "progress": 0.5}\n\n',
             }
         },

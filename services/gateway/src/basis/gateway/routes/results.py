@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/results", tags=["results"], route_class=http.StrictRoute)
 RunId = Annotated[str, Depends(http.run_id)]
 MAX_TICK = 10**12
-Tick = Annotated[int | None, Query(ge=0, le=MAX_TICK)]
+Tick = Annotated[int | None, Query(ge=0, le=MAX_TICK, description="Null: where the run begins or ends")]
 _COMPONENT = "results"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -31,7 +32,7 @@ async def list_strategies(context: Ctx) -> list[Strategy]:
 
 @router.get("/{mode}", operation_id="get_strategy", responses=responses(422))
 async def strategy(mode: Mode, context: Ctx) -> Strategy:
-    """One mode."""
+    """One mode in short: where it acts, what it may hold, what it aims for."""
     return _short(await asyncio.to_thread(config_loader.load, context.settings.configs_dir, mode))
 
 
@@ -48,7 +49,24 @@ async def config(mode: Mode, context: Ctx) -> StrategyConfig:
     )
 
 
-@router.get("/{mode}/schema", operation_id="get_strategy_schema", responses=responses(422))
+_SCHEMA: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "JSON Schema, draft 2020-12",
+        "content": {
+            "application/json": {
+                "example": {
+                    "type": "object",
+                    "properties": {
+                        "reserve_gas": {"type": "boolean", "default": True, "description": "Keep gas back."}
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/{mode}/schema", operation_id="get_strategy_schema", responses=responses(422) | _SCHEMA)
 async def schema(mode: Mode, context: Ctx) -> dict[str, Any]:
     """JSON Schema of the mode's strategy parameters; its defaults are the mode's own values."""
     merged = await asyncio.to_thread(config_loader.load, context.settings.configs_dir, mode)
@@ -56,6 +74,13 @@ async def schema(mode: Mode, context: Ctx) -> dict[str, Any]:
 
 
 def _all(configs: FilePath) -> list[Strategy]:
+    files = sorted(configs.rglob("*.yaml"))
+    return _all_of(configs, tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=4)
+def _all_of(configs: FilePath, _files: tuple[tuple[FilePath, int], ...]) -> list[Strategy]:
+    """Half a second's work, done again where a file has changed."""
     return [_short(config_loader.load(configs, mode)) for mode in config_loader.mode_names(configs)]
 
 
