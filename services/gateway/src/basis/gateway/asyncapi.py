@@ -52,6 +52,14 @@ def channels() -> Sequence[Channel]:
                 (messages.CoverageRequest,), "Can the data feed this run? Asked before it is accepted.", messages.CoverageReply),
         Channel("run.submit", subjects.run_submit(_RUN), "work queue", "gateway, command line", "strategy", _MSGPACK,
                 (messages.RunSubmit,), "A run to be done; acknowledged when it has ended."),
+        Channel("venues.ready", subjects.venues_ready(_RUN), request, "gateway", "venues", _MSGPACK,
+                (messages.ReadyRequest,), "May this paper or live run begin, and with what?", messages.ReadyReply),
+        Channel("run.live", subjects.live_submit(_RUN), "live work queue", "gateway", "strategy", _MSGPACK,
+                (messages.RunSubmit,), "A paper or live run to be done; given to another engine as often as it takes."),
+        Channel("heartbeat", subjects.live_heartbeat(_RUN), "core", "strategy", "venues", _MSGPACK,
+                (), "The engine of a paper or live run is there (dead-man switch)."),
+        Channel("venues.halt", subjects.venues_halt(_RUN), request, "gateway", "venues", _MSGPACK,
+                (messages.Halt,), "No new order of this live run, and cancel what is open.", messages.HaltReply),
         Channel("run.start", subjects.run_start(_RUN), stream, "strategy", "event-logger", _MSGPACK,
                 (messages.RunStart,), "Open the run's directory."),
         Channel("venues.advance", subjects.venues_advance(_RUN), request, "strategy", "venues", _MSGPACK,
@@ -83,6 +91,8 @@ def channels() -> Sequence[Channel]:
                 (messages.RunEnd,), "Seal the run."),
         Channel("run.sealed", subjects.run_sealed(_RUN), stream, "event-logger", "strategy", _MSGPACK,
                 (messages.RunSealed,), "The run is on disk."),
+        Channel("directory.remove", subjects.directory_remove(_RUN), request, "gateway", "event-logger", _MSGPACK,
+                (messages.RemoveRequest,), "Take the directory of a run away.", messages.RemoveReply),
         Channel("health", subjects.health("{service}"), request, "gateway, command line, strategy", "every service", _JSON,
                 (), "Are you there, and ready? Any replica answers."),
     )  # fmt: skip
@@ -97,7 +107,11 @@ _PARAMETERS: Final = {
     "component": {"description": "Whose log", "enum": list(COMPONENTS)},
     "service": {"description": "Who is asked", "enum": list(subjects.SERVICES)},
 }
-_STREAMS: Final = {"work queue": subjects.STREAM_RUNS, "stream": subjects.STREAM_EVENTS}
+_STREAMS: Final = {
+    "work queue": subjects.STREAM_RUNS,
+    "live work queue": subjects.STREAM_LIVE,
+    "stream": subjects.STREAM_EVENTS,
+}
 _LOG_LINE: Final = {
     "type": "object",
     "description": "A line of a component log.",
