@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,15 +13,17 @@ from tests.support.chain import execute, reference
 from tests.support.venues import order
 
 from basis.models.operations import ExecutionStatus
+from basis.runtime.clock import SystemClock
 from basis.testkit.chain.aave import WAD
 from basis.testkit.chain.proxy import Fate, FaultyNode, healthy
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.chain.wallet import Fees
-from basis.venues.live.errors import Fatal, Retryable
+from basis.venues.live.errors import Fatal, LiveVenueError, Retryable
 from basis.venues.live.interface import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from tests.support.chain import Account, Opened
 
@@ -369,28 +372,26 @@ async def test_oracle_gap_stops_every_order_and_every_quote(
         await venue.market(["price_usd:ETH"])
 
 
-async def test_node_that_has_fallen_behind_is_not_traded_on(account: Account, opened: Opened) -> None:
-    """Its last block is older than the configuration allows."""
+@pytest.mark.parametrize(("minutes", "kind", "code"), [(5, Retryable, "DATA-003"), (-5, Fatal, "VEN-011")])
+async def test_node_and_clock_that_differ_are_not_traded_on(
+    account: Account, opened: Opened, minutes: int, kind: type[LiveVenueError], code: str
+) -> None:
+    """The last block is older than the configuration allows: a node that has fallen behind; or newer: our clock is wrong."""
     venue = await opened(max_block_age_s=60)
-    venue._clock = _Late(account)
-    with pytest.raises(Retryable, match="DATA-003"):
+    venue._clock = _Late(account, minutes)
+    with pytest.raises(kind) as error:
         await venue.prepare((SUPPLY,))
+    assert error.value.error_code == code
 
 
-class _Late:
-    def __init__(self, account: Account) -> None:
-        self._clock = account.clock
+class _Late(SystemClock):
+    """Ahead of the chain by some minutes, or behind it."""
 
-    def now(self) -> Any:
-        from datetime import timedelta
+    def __init__(self, account: Account, minutes: int) -> None:
+        self._clock, self._minutes = account.clock, minutes
 
-        return self._clock.now() + timedelta(minutes=5)
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+    def now(self) -> datetime:
+        return self._clock.now() + timedelta(minutes=self._minutes)
 
 
 # ------------------------------------------------------------------------------------------------------------- groups

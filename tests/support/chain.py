@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import SecretStr
 
 from basis.models.chain_config import OnChainConfig
 from basis.models.venue_config import AaveConfig
+from basis.runtime.clock import SystemClock
 from basis.testkit.chain.aave import WAD
 from basis.testkit.chain.install import ensure
 from basis.testkit.chain.world import World, describe, running_world
@@ -45,7 +45,7 @@ def aave_terms() -> AaveConfig:
     return AaveConfig.model_validate(yaml.safe_load((_CONFIGS / "venues" / "aave_v3.yaml").read_text(encoding="utf-8")))
 
 
-class ChainClock:
+class ChainClock(SystemClock):
     """Wall clock: the chain's last block; patience: the machine's."""
 
     def __init__(self, world: World) -> None:
@@ -54,14 +54,6 @@ class ChainClock:
     def now(self) -> datetime:
         """Time of the last block."""
         return datetime.fromtimestamp(self._world.node.time, UTC)
-
-    def monotonic(self) -> float:
-        """Real seconds."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Really wait."""
-        await asyncio.sleep(seconds)
 
 
 class Account:

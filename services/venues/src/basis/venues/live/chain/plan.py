@@ -278,7 +278,7 @@ class _Compiler:
         fee = premium(units, self._state.premium_bps) if lender.kind == FLASH_AAVE else 0
         self._need("WETH", units + fee)
         self._took("WETH", units + fee)
-        self._steps[step] = lender._replace(extra=len(self._steps))
+        self._steps[step] = lender._replace(extra=len(self._steps), least=fee)
         self._add(Step(END, _ZERO))
         self._loan = None
 

@@ -125,11 +125,15 @@ async def read_state(rpc: Rpc, config: OnChainConfig, book: Book, now: float) ->
 
     Raises:
         Retryable: DATA-003, the last block or a price feed is too old; DATA-001, the oracle has no price.
+        Fatal: VEN-011, the last block is from the future.
     """
     block = await rpc.block()
     if now - block.timestamp > config.max_block_age_s:
         age = int(now - block.timestamp)
         raise Retryable("DATA-003", f"the node's last block, {block.number}, is {age} s old", COMPONENT)
+    if block.timestamp - now > config.max_block_age_s:
+        message = f"block {block.number} is {int(block.timestamp - now)} s ahead of the clock of this machine"
+        raise Fatal("VEN-011", message, COMPONENT)
     owner, reserves, pool = book.owner, book.reserves, config.aave.pool
     lsts = {name: at for name, at in (("wstETH", config.lido), ("weETH", config.etherfi)) if at is not None}
     asks: dict[str, list[Read]] = {

@@ -7,7 +7,7 @@
         borrowed on the owner's behalf), what is left over goes back to the owner. No step names a recipient, so that no
         list of steps can send anything to anyone but the owner or an allow-listed protocol.
 @dev WETH and ether are one token inside: each step wraps or unwraps what it lacks. Steps read all of their targets from an
-     allow-list by kind of step.
+     allow-list by kind of step, and tokens that are pulled are the only tokens that any step may name.
 """
 
 interface Token:
@@ -60,7 +60,7 @@ struct Step:
     token: address     # token given, or reserve
     other: address     # token received, or held in between
     amount: uint256    # units of token; ALL = all that is here (PULL: all that the owner has)
-    least: uint256     # fewest units that the step must bring
+    least: uint256     # fewest units that the step must bring; of a loan: most that it may cost
     extra: uint256     # SWAP: fee of the pool; FLASH: index of its END
 
 event Began:
@@ -168,7 +168,7 @@ def onMorphoFlashLoan(amount: uint256, data: Bytes[5504]):
     """
     @notice Called by the flash lender that a step of ours has just asked.
     """
-    assert self._asked(data), "not asked for"
+    self._answer(data)
     self._inside(data)
     self._owe(data, amount)
 
@@ -179,15 +179,17 @@ def executeOperation(asset: address, amount: uint256, premium: uint256, initiato
     @notice Called by Aave's pool for a flash loan that a step of ours has just asked for.
     """
     assert initiator == self, "not ours"
-    assert self._asked(params), "not asked for"
+    self._answer(params)
     self._inside(params)
     self._owe(params, amount + premium)
     return True
 
 
 @internal
-def _asked(data: Bytes[5504]) -> bool:
-    return self.lender != empty(address) and msg.sender == self.lender and keccak256(data) == self.plan
+def _answer(data: Bytes[5504]):
+    # once, by the lender that was asked, with what it was given
+    assert self.lender != empty(address) and msg.sender == self.lender and keccak256(data) == self.plan, "not asked for"
+    self.plan = empty(bytes32)
 
 
 @internal
@@ -207,8 +209,10 @@ def _owe(data: Bytes[5504], amount: uint256):
     first: uint256 = 0
     stop: uint256 = 0
     steps, first, stop = abi_decode(data, (DynArray[Step, MAX_STEPS], uint256, uint256))
-    self._have(steps[first - 1].token, amount)
-    self._approve(steps[first - 1].token, msg.sender, amount)
+    loan: Step = steps[first - 1]
+    assert amount >= loan.amount and amount <= loan.amount + loan.least, "loan too dear"
+    self._have(loan.token, amount)
+    self._approve(loan.token, msg.sender, amount)
 
 
 @internal
@@ -219,6 +223,8 @@ def _run(steps: DynArray[Step, MAX_STEPS], first: uint256, stop: uint256):
             continue
         step: Step = steps[i]
         assert self.allowed[step.kind][step.target], "target not allowed"
+        assert step.token == empty(address) or self.allowed[PULL][step.token], "token not allowed"
+        assert step.other == empty(address) or self.allowed[PULL][step.other], "token not allowed"
         if step.kind == FLASH_MORPHO or step.kind == FLASH_AAVE:
             assert step.extra > i and step.extra < stop and steps[step.extra].kind == END, "loan without end"
             self._borrow_flash(step, abi_encode(steps, i + 1, step.extra))
@@ -239,8 +245,8 @@ def _borrow_flash(step: Step, data: Bytes[5504]):
         extcall Lender(step.target).flashLoan(step.token, step.amount, data)
     else:
         extcall Pool(step.target).flashLoanSimple(self, step.token, step.amount, data, 0)
+    assert self.plan == empty(bytes32), "lender did not lend"
     self.lender = empty(address)
-    self.plan = empty(bytes32)
 
 
 @internal
@@ -305,6 +311,7 @@ def _stake(step: Step, amount: uint256) -> uint256:
     else:
         extcall EtherfiPool(step.target).deposit(value=amount)
         rebasing: address = convert(step.extra, address)
+        assert self.allowed[PULL][rebasing], "token not allowed"
         pooled: uint256 = staticcall Token(rebasing).balanceOf(self)
         self._approve(rebasing, step.other, pooled)
         extcall Wrapper(step.other).wrap(pooled)
