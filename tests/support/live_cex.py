@@ -104,6 +104,7 @@ class Stage:
         self.fill()
         self.live._wallets.touch("USDT", "ETH", "BTC")
         self.live._trades.exits_at.clear()
+        self.live._seen.clear()  # another account counts its orders from the same number on
         return self
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

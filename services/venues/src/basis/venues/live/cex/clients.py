@@ -75,7 +75,6 @@ def make_client(
             "recvWindow": config.recv_window_ms,
             "fetchMarkets": {"types": _TYPES[venue]},
             "fetchMargins": False,
-            "fetchCurrencies": False,
         },
     }
     if credentials is not None:

@@ -88,7 +88,7 @@ async def _funding(link: Connection, profile: Profile, of: Market) -> tuple[floa
     since = now - 1000 * FUNDING_LOOKBACK_S + 1
     rows = await link.ask("funding rates", link.client.fetch_funding_rate_history, of.symbol, since, 100)
     # payments are stamped some milliseconds late
-    found = sorted((round(row["timestamp"] / 1000) * 1000, float(row["fundingRate"])) for row in rows)
+    found = sorted((int(row["timestamp"]) // 1000 * 1000, float(row["fundingRate"])) for row in rows)
     found = [(at, rate) for at, rate in found if at <= now]
     if not found or not all(-1.0 < rate < 1.0 for _, rate in found):
         message = f"{profile.venue} gives no funding rate of {of.symbol} of the last three days"

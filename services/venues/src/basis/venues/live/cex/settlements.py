@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from basis.venues.live.cex.profiles import Profile, Row
     from basis.venues.live.cex.units import Market
 
+_ARRIVAL = SettlementKind.TRANSFER_ARRIVAL
 _DAY_MS = 86_400_000
 _PAGE = 100
 _MOST_PAGES = 200
@@ -35,23 +36,37 @@ async def settled(
     perps: Sequence[Market],
     tokens: Sequence[str],
     keys: Collection[str],
+    seen: Seen,
     since_ms: int,
     until_ms: int,
 ) -> list[Settlement]:
     """Everything in (since, until], by time; ``tick`` is 0: the caller knows its ticks.
+
+    Args:
+        link: the exchange.
+        profile: where it differs from others.
+        perps: perps that the mode may hold.
+        tokens: tokens that it holds there.
+        keys: instrument keys that it may hold, of all venues.
+        seen: orders that were looked at before; added to.
+        since_ms: after this.
+        until_ms: up to this.
 
     Raises:
         LiveVenueError: it cannot be read in full.
     """
     parts = await asyncio.gather(
         *(funding(link, profile, market, since_ms, until_ms) for market in perps),
-        *(closings(link, profile, market, since_ms, until_ms) for market in perps),
+        *(closings(link, profile, market, seen, since_ms, until_ms) for market in perps),
         *(arrivals(link, profile, token, keys, since_ms, until_ms) for token in tokens),
     )
     found = [one for part in parts for one in part]
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 
+Seen = dict[str, tuple["SettlementKind | None", str]]
+"""The exchange's id of an order -> what it was, None for orders of ours and of strangers, and its side."""
+_MOST_SEEN = 4096
 Stamped = tuple[tuple[int, str], Settlement]
 """(ms, id) and a settlement."""
 
@@ -108,7 +123,9 @@ async def _pages(
     return sorted(found.values(), key=lambda row: int(row["timestamp"]))
 
 
-async def closings(link: Connection, profile: Profile, market: Market, since_ms: int, until_ms: int) -> list[Stamped]:
+async def closings(
+    link: Connection, profile: Profile, market: Market, seen: Seen, since_ms: int, until_ms: int
+) -> list[Stamped]:
     """Trades of orders that no order of ours asked for at that moment: take profit, stop loss, liquidation.
 
     Raises:
@@ -120,7 +137,11 @@ async def closings(link: Connection, profile: Profile, market: Market, since_ms:
         by_order[str(row["order"])].append(row)
     found = []
     for number, trades in by_order.items():
-        kind, side = await _why(link, profile, market, number)
+        if number not in seen:
+            seen[number] = await _why(link, profile, market, number)
+            while len(seen) > _MOST_SEEN:
+                seen.pop(next(iter(seen)))
+        kind, side = seen[number]
         if kind is not None:
             found.append(_closing(profile, market, number, trades, kind, side))
     return found
@@ -174,7 +195,9 @@ def _closing(
 async def arrivals(
     link: Connection, profile: Profile, token: str, keys: Collection[str], since_ms: int, until_ms: int
 ) -> list[Stamped]:
-    """Deposits that were credited in (since, until]: out of transit where the mode holds it there, else from the client.
+    """Deposits that were credited in (since, until], out of transit where the mode counts what is there.
+
+    Whose they are (a transfer's of ours, the client's) is for :mod:`basis.venues.core.transfer_ledger` to say.
 
     A deposit is asked for by when it was seen, which may be long before it was credited: a day back, and told apart by its
     own time of completion.
@@ -192,7 +215,6 @@ async def arrivals(
         if row.get("status") != "ok" or not since_ms < at_ms <= until_ms:
             continue
         amount, number = float(row["amount"]), str(row["id"] or row["txid"])
-        kind = SettlementKind.TRANSFER_ARRIVAL if transit in keys else SettlementKind.DEPOSIT
         deltas = {key: amount} | ({transit: -amount} if transit in keys else {})
         details: dict[str, JsonValue] = {
             "id": number,
@@ -202,7 +224,7 @@ async def arrivals(
             "amount": amount,
             "at": utc(at_ms).isoformat(),
         }
-        one = Settlement(tick=0, venue=profile.venue, kind=kind, deltas=deltas, details=details)
+        one = Settlement(tick=0, venue=profile.venue, kind=_ARRIVAL, deltas=deltas, details=details)
         found.append(((at_ms, number), one))
     return found
 

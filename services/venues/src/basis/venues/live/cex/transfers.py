@@ -60,7 +60,7 @@ class Transfers:
         """Check a withdrawal; nothing is sent.
 
         Raises:
-            VenueRefusal: VEN-001 the mode does not hold source or transit, or the target has no address; VEN-007 the fee
+            VenueRefusal: VEN-001 the mode does not hold source or target, or the target has no address; VEN-007 the fee
                 takes all of it, or it is below the least; VEN-009 to itself.
             LiveVenueError: the fee cannot be read.
         """
@@ -95,7 +95,7 @@ class Transfers:
             raise VenueRefusal("VEN-009", f"transfer from {venue} to itself", venue)
         needed = [f"{venue}:BaseToken:{token}"]
         if order.target_venue != CLIENT:
-            needed += [f"transit:BaseToken:{token}", f"{order.target_venue}:BaseToken:{token}"]
+            needed.append(f"{order.target_venue}:BaseToken:{token}")
         for key in needed:
             if key not in INSTRUMENTS or key not in self._keys:
                 message = f"transfer of {order.source_token!r}: the mode does not hold {key!r}"
@@ -195,7 +195,9 @@ class Transfers:
         if order.target_venue == CLIENT:
             costs["external"] = {source: arriving}
         else:
-            deltas[f"transit:BaseToken:{token}"] = arriving
+            transit = f"transit:BaseToken:{token}"
+            # a mode that counts nothing in transit counts it as arrived, as the simulated venues do
+            deltas[transit if transit in self._keys else f"{order.target_venue}:BaseToken:{token}"] = arriving
         details: dict[str, JsonValue] = {
             "amount": amount,
             "token": token,

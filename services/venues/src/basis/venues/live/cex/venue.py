@@ -20,7 +20,7 @@ from basis.venues.live.cex import account, exits, quotes
 from basis.venues.live.cex.clients import Credentials
 from basis.venues.live.cex.connection import Connection
 from basis.venues.live.cex.profiles import PROFILES
-from basis.venues.live.cex.settlements import settled
+from basis.venues.live.cex.settlements import Seen, settled
 from basis.venues.live.cex.trades import Trades
 from basis.venues.live.cex.transfers import Transfers
 from basis.venues.live.cex.wallets import Wallets
@@ -47,14 +47,14 @@ class LiveExchange:
         venue: which.
         keys: instrument keys that the mode may hold, of all venues.
         config: how it is talked to.
-        credentials: keys of the account.
+        credentials: keys of the account; None: it opens and quotes, and everything else is refused (paper runs).
         clock: engine time.
     """
 
     operations = frozenset({OperationType.SPOT_TRADE, OperationType.PERP_TRADE, OperationType.TRANSFER})
 
     def __init__(
-        self, venue: str, keys: Collection[str], config: CexLiveConfig, credentials: Credentials, clock: Clock
+        self, venue: str, keys: Collection[str], config: CexLiveConfig, credentials: Credentials | None, clock: Clock
     ) -> None:
         self.name = venue
         self._profile = PROFILES[venue]
@@ -66,6 +66,8 @@ class LiveExchange:
         self._transfers = Transfers(self._link, self._profile, self._wallets, keys)
         self._perps: dict[str, Market] = {}
         self._spots: dict[str, Market] = {}
+        self._seen: Seen = {}
+        self._has_keys = credentials is not None
 
     def __repr__(self) -> str:
         return f"LiveExchange({self.name!r})"
@@ -86,6 +88,8 @@ class LiveExchange:
                 self._perps[found.symbol] = self._trades.market(found.symbol, perp=True)
             elif found.symbol != "USDT":
                 self._spots[found.symbol] = self._trades.market(f"{found.symbol}USDT", perp=False)
+        if not self._has_keys:
+            return
         await self._require_own_fees()
         await self._wallets.home()
         for market in self._perps.values():
@@ -113,6 +117,11 @@ class LiveExchange:
         await self._link.close()
 
     # ------------------------------------------------------------------------------------------------------ orders
+
+    def _require_keys(self) -> None:
+        if not self._has_keys:
+            prefix = f"BASIS_{self.name.upper()}_API_"
+            raise Fatal("VEN-005", f"no keys: set {prefix}KEY and {prefix}SECRET, or the same with _FILE", self.name)
 
     def _one(self, orders: Sequence[Order]) -> Order:
         if len(orders) != 1:
@@ -147,6 +156,7 @@ class LiveExchange:
             LiveVenueError: a price or a fee that is needed for it cannot be read.
         """
         order = self._one(orders)
+        self._require_keys()
         if order.operation is OperationType.TRANSFER:
             return await self._transfers.prepare(order)
         self._require_held(order)
@@ -170,6 +180,7 @@ class LiveExchange:
         Raises:
             LiveVenueError: they cannot be read, or one cannot be cancelled; those before it are.
         """
+        self._require_keys()
         counts = await asyncio.gather(*(self._cancel_at(market) for market in self._markets()))
         return sum(counts)
 
@@ -196,6 +207,7 @@ class LiveExchange:
         Raises:
             LiveVenueError: they cannot be read.
         """
+        self._require_keys()
         mine = [key for key in keys if key in self._keys]
         return await account.balances(self._link, self._profile, self._wallets, mine, self._perps)
 
@@ -205,6 +217,7 @@ class LiveExchange:
         Raises:
             LiveVenueError: they cannot be read.
         """
+        self._require_keys()
         return await account.margins(self._link, self._profile, self._wallets, self._perps)
 
     async def settlements(self, since: datetime, until: datetime) -> Sequence[Settlement]:
@@ -214,8 +227,11 @@ class LiveExchange:
             LiveVenueError: they cannot be read in full.
         """
         bounds = (round(since.timestamp() * 1000), round(until.timestamp() * 1000))
+        self._require_keys()
         perps = list(self._perps.values())
-        found = await settled(self._link, self._profile, perps, self._wallets.tokens, self._all_keys, *bounds)
+        found = await settled(
+            self._link, self._profile, perps, self._wallets.tokens, self._all_keys, self._seen, *bounds
+        )
         arrived = [one for one in found if any("BaseToken" in key for key in one.deltas)]
         if arrived:
             self._wallets.touch(*(key.rsplit(":", 1)[1] for one in arrived for key in one.deltas))
@@ -274,6 +290,6 @@ def make(venue: str, config: RunConfig, clock: Clock) -> LiveExchange:
     """Factory of the entry-point group ``basis.venues.live``.
 
     Raises:
-        InputError: VEN-005 no credentials; CONFIG-003 the live configuration is wrong.
+        InputError: VEN-005 some credentials are there and some are not; CONFIG-003 the live configuration is wrong.
     """
-    return LiveExchange(venue, config.position_subscriptions, read_config(venue), Credentials.read(venue), clock)
+    return LiveExchange(venue, config.position_subscriptions, read_config(venue), Credentials.read_if_any(venue), clock)
