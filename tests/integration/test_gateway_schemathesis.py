@@ -6,10 +6,7 @@ without the key that is asked for.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
-from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -26,14 +23,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
-from tests.support.gateway import settings_of
+from tests.support.gateway import serving, settings_of
 
-from basis.cli import services
 from basis.gateway import app as gateway
 from basis.gateway import keys
 from basis.gateway.access import needed
 from basis.gateway.keys import Scope
-from basis.runtime import bus as subjects
 from basis.runtime.nats_server import NatsServer
 from basis.venues.data.sample import write_sample
 
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
 
     from schemathesis import Case
 
-    from basis.runtime.settings import Settings
 
 pytestmark = pytest.mark.timeout(600)
 KEY, KEPT = keys.make("schemathesis", Scope.TRADE)
@@ -72,35 +66,6 @@ def shadowed(path: str) -> bool:
     """True for a fixed path that also fits a pattern: ``DELETE /backtest/list`` is about a run with a bad id."""
     others = (re.sub(r"\{\w+\}", "[^/]+", other) for other in PATHS if other != path)
     return any(re.fullmatch(other, path) for other in others)
-
-
-@contextmanager
-def serving(chosen: Settings) -> Iterator[str]:
-    """All services and a gateway in a thread of their own, as schemathesis asks in the foreground; yields the URL."""
-    ready, told = threading.Event(), asyncio.Event()
-    found: dict[str, object] = {}
-
-    async def main() -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(services.running(subjects.RUN_CRITICAL, chosen))
-                found["url"] = await stack.enter_async_context(gateway.running(chosen))
-                found["loop"] = asyncio.get_running_loop()
-            finally:
-                ready.set()
-            await told.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
-    thread.start()
-    ready.wait(60)
-    loop, url = found["loop"], found["url"]
-    assert isinstance(loop, asyncio.AbstractEventLoop)
-    try:
-        yield str(url).removesuffix(gateway.PREFIX)
-    finally:
-        loop.call_soon_threadsafe(told.set)
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")

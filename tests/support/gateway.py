@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -17,7 +18,7 @@ from basis.runtime.bus import Bus
 from basis.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from basis.runtime.nats_server import NatsServer
@@ -107,3 +108,32 @@ def problem(answer: httpx.Response, status: int, code: str | None) -> str:
     assert (found["status"], found["error_code"], found["instance"]) == (status, code, answer.request.url.path)
     assert found["type"] == (f"urn:basis:error:{code}" if code else "about:blank")
     return str(found["detail"])
+
+
+@contextmanager
+def serving(chosen: Settings) -> Iterator[str]:
+    """All services and a gateway in a thread of their own, for clients that block; yields the URL without /api/v1."""
+    ready, told = threading.Event(), asyncio.Event()
+    found: dict[str, object] = {}
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(services.running(subjects.RUN_CRITICAL, chosen))
+                found["url"] = await stack.enter_async_context(gateway.running(chosen))
+                found["loop"] = asyncio.get_running_loop()
+            finally:
+                ready.set()
+            await told.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    ready.wait(60)
+    loop, url = found["loop"], found["url"]
+    assert isinstance(loop, asyncio.AbstractEventLoop)
+    try:
+        yield str(url).removesuffix(gateway.PREFIX)
+    finally:
+        loop.call_soon_threadsafe(told.set)
+        thread.join(30)
+        assert not thread.is_alive()
