@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from hexbytes import HexBytes
 
 from basis.models.execution import CostKind, ExecutionHandshake
-from basis.models.instruments import TOKEN_DECIMALS, holding_key, wallet_token
+from basis.models.instruments import CLIENT, TOKEN_DECIMALS, holding_key, wallet_token
 from basis.models.operations import ExecutionMode, ExecutionStatus, OperationType
 from basis.models.venue_config import GasUnits
 from basis.venues.core.interface import VenueRefusal
@@ -62,6 +62,7 @@ class Handshakes:
     def __init__(self, rpc: Rpc, decoder: Decoder, book: Book, clock: Clock, holds: frozenset[str] | None) -> None:
         self._rpc, self._decoder, self._book, self._clock = rpc, decoder, book, clock
         self._pays_gas = holds is None or ETH_KEY in holds
+        self._holds = holds
 
     async def answer(
         self, orders: Sequence[Order], reference: Reference, outcome: Outcome, submitted: datetime
@@ -88,20 +89,18 @@ class Handshakes:
     async def _confirmed(
         self, orders: Sequence[Order], reference: Reference, mined: _Mined, submitted: datetime
     ) -> tuple[ExecutionHandshake, ...]:
-        effects = self._effects(orders, reference, mined)
+        effects = [self._in_flight(*one) for one in zip(orders, self._effects(orders, reference, mined), strict=True)]
         shares = _shares(mined.gas, orders)
         found = []
         for order, effect, gas in zip(orders, effects, shares, strict=True):
             units = dict(effect.units)
             costs: dict[CostKind, dict[str, float]] = {}
-            for kind, amounts in (await self._costs(order, orders, effect, mined)).items():
+            for kind, amounts in (await self._costs(order, effect, mined)).items():
                 if amounts:
                     costs[kind] = amounts
             if self._pays_gas and gas:
                 units[ETH_KEY] = units.get(ETH_KEY, 0) - gas
                 costs["gas"] = {ETH_KEY: to_tokens(gas, 18)}
-            if sum(units.values(), start=0) == 0 and not any(units.values()):
-                units = {}
             found.append(
                 ExecutionHandshake(
                     operation_id=order.operation_id,
@@ -131,32 +130,45 @@ class Handshakes:
             units[ETH_KEY] = units.get(ETH_KEY, 0) - int(reference.value)
         return (Effect(units, sum(abs(one) for one in units.values()), {}),)
 
-    async def _costs(
-        self, order: Order, orders: Sequence[Order], effect: Effect, mined: _Mined
-    ) -> dict[CostKind, dict[str, float]]:
+    def _in_flight(self, order: Order, effect: Effect) -> Effect:
+        """What left for an exchange is in transit, where the mode holds that, else already counted there."""
+        if order.operation is not OperationType.TRANSFER or order.target_venue == CLIENT or self._holds is None:
+            return effect
+        units = dict(effect.units)
+        for key, change in effect.units.items():
+            token = key.rsplit(":", 1)[1]
+            transit = f"transit:BaseToken:{token}"
+            target = transit if transit in self._holds else f"{order.target_venue}:BaseToken:{token}"
+            units[target] = units.get(target, 0) - change
+        return effect._replace(units=units)
+
+    async def _costs(self, order: Order, effect: Effect, mined: _Mined) -> dict[CostKind, dict[str, float]]:
         """Fee of a flash loan, adverse price of a swap, capital paid out."""
         if order.operation is OperationType.FLASH_REPAY:
             borrowed = -effect.units.get("morpho:debtToken:flashWETH", 0)
             fee = -effect.units.get(ETH_KEY, 0) - borrowed
             return {"fees": {ETH_KEY: to_tokens(fee, 18)}} if fee > 0 else {}
-        if order.operation is OperationType.TRANSFER and order.target_venue == "client":
+        if order.operation is OperationType.TRANSFER and order.target_venue == CLIENT:
             return {"external": {key: to_tokens(-one, decimals_of(key)) for key, one in effect.units.items()}}
         if order.operation is OperationType.SWAP:
             return await self._slippage(order, effect, mined)
         return {}
 
     async def _slippage(self, order: Order, effect: Effect, mined: _Mined) -> dict[CostKind, dict[str, float]]:
-        """What a swap lost against the staker's rate (LSTs) or the pool's price before it (other tokens)."""
+        """What a swap lost against the staker's rate; where the pool paid more than that, or for other tokens, against the
+        pool's price before it: as the simulated venue counts."""
         source, target = swapped(order, self._book)
         given, received = holding_key(source), holding_key(target)
         spent, got = -effect.units.get(given, 0), effect.units.get(received, 0)
         other = target if source == "WETH" else source
+        before = mined.block - 1
+        fair = 0
         if other in {"weETH", "wstETH"}:
             ask = abi.GET_RATE if other == "weETH" else abi.STETH_PER_TOKEN
-            (rate,) = await self._rpc.read([Read(self._book.tokens[other], ask)], mined.block - 1)
+            (rate,) = await self._rpc.read([Read(self._book.tokens[other], ask)], before)
             fair = spent * rate // WAD if source == other else spent * WAD // rate
-        else:
-            (slot,) = await self._rpc.read([Read(self._book.pools[other], abi.SLOT0)], mined.block - 1)
+        if fair <= got:
+            (slot,) = await self._rpc.read([Read(self._book.pools[other], abi.SLOT0)], before)
             fair = fair_units(source, target, spent, {other: slot[0]}, self._book)
         if fair <= got:
             return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from basis.models.instruments import LST_VENUES, TOKEN_DECIMALS
+from basis.models.instruments import LST_VENUES, TOKEN_DECIMALS, wallet_token
 from basis.models.messages import Settlement
 from basis.models.operations import SettlementKind
 from basis.venues.live.chain import abi
@@ -45,10 +45,13 @@ class History:
         config: addresses.
         book: addresses.
         decoder: reads receipts.
+        holds: instruments of the mode, None = all.
     """
 
-    def __init__(self, rpc: Rpc, config: OnChainConfig, book: Book, decoder: Decoder) -> None:
-        self._rpc, self._config, self._book, self._decoder = rpc, config, book, decoder
+    def __init__(
+        self, rpc: Rpc, config: OnChainConfig, book: Book, decoder: Decoder, holds: frozenset[str] | None = None
+    ) -> None:
+        self._rpc, self._config, self._book, self._decoder, self._holds = rpc, config, book, decoder, holds
         self._owner = book.owner.lower()
         self._topic = "0x" + self._owner.removeprefix("0x").rjust(64, "0")
 
@@ -193,10 +196,17 @@ class History:
         return found
 
     def _arrival(self, key: str, token: str, units: int, stamp: int, ident: str) -> Settlement:
+        """A reward; what was in transit, where the mode holds that; else a deposit (which transfer it was, if any, is for the
+        ledger of transfers to say)."""
         amount = to_tokens(units, TOKEN_DECIMALS[token])
-        kind = SettlementKind.REWARD if token in _REWARDS else SettlementKind.TRANSFER_ARRIVAL
-        details: dict[str, JsonValue] = {"id": ident, "token": token, "amount": amount}
-        return _settlement(_REWARDS.get(token, "wallet"), kind, {key: amount}, stamp, details)
+        details: dict[str, JsonValue] = {"id": ident, "token": wallet_token(token), "amount": amount}
+        if token in _REWARDS:
+            return _settlement(_REWARDS[token], SettlementKind.REWARD, {key: amount}, stamp, details)
+        transit = f"transit:BaseToken:{wallet_token(token)}"
+        if self._holds is not None and transit not in self._holds:
+            return _settlement("wallet", SettlementKind.DEPOSIT, {key: amount}, stamp, details)
+        deltas = {key: amount} | ({transit: -amount} if self._holds is not None else {})
+        return _settlement("wallet", SettlementKind.TRANSFER_ARRIVAL, deltas, stamp, details)
 
     def _claimed(
         self, number: int, stamp: int, venue: str, wei: tuple[int, int], place: int

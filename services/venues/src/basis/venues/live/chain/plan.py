@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from basis.models.instruments import LST_OF, TOKEN_DECIMALS, wallet_token
+from basis.models.instruments import AAVE_RESERVES, INSTRUMENTS, LST_OF, TOKEN_DECIMALS, holding_key, wallet_token
 from basis.models.operations import ExecutionMode, OperationType
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.chain.amounts import MAX, WAD, part, to_units
@@ -402,6 +402,28 @@ def swapped(order: Order, book: Book) -> tuple[str, str]:
             "VEN-001", f"no pair {source}/{target}; one side is ETH, the other one of: {known}", _COMPONENT
         )
     return source, target
+
+
+def touched(order: Order) -> set[str]:
+    """Instruments that an order moves, gas aside; empty where it names a token that is none."""
+    given = "WETH" if order.source_token == "ETH" else order.source_token or ""
+    received = "WETH" if order.target_token == "ETH" else order.target_token or ""
+    if order.operation in {Op.SUPPLY, Op.WITHDRAW}:
+        token = given if order.operation is Op.SUPPLY else received
+        return {f"aave_v3:aToken:a{token}", holding_key(token)} if token in AAVE_RESERVES else set()
+    if order.operation in {Op.BORROW, Op.REPAY}:
+        token = given if order.operation is Op.REPAY else received
+        return {f"aave_v3:debtToken:debt{token}", holding_key(token)} if token in AAVE_RESERVES else set()
+    if order.operation in {Op.STAKE, Op.UNSTAKE}:
+        lst = LST_OF.get(order.venue)  # type: ignore[call-overload]
+        claim = {f"{order.venue}:BaseToken:ETH"} if order.operation is Op.UNSTAKE else {"wallet:BaseToken:ETH"}
+        return claim | {f"{order.venue}:LST:{lst}"}
+    if order.operation is Op.SWAP:
+        return {holding_key(token) for token in (given, received) if token in TOKEN_DECIMALS}
+    if order.operation is Op.TRANSFER:
+        key = f"{order.target_venue}:BaseToken:{wallet_token(given)}"
+        return {key} if key in INSTRUMENTS else set()
+    return {"wallet:BaseToken:ETH", "morpho:debtToken:flashWETH"}
 
 
 def fair_units(source: str, target: str, units: int, roots: Mapping[str, int], book: Book) -> int:

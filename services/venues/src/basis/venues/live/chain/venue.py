@@ -18,7 +18,7 @@ from basis.venues.live.chain.handshakes import Handshakes
 from basis.venues.live.chain.history import History
 from basis.venues.live.chain.market import Market
 from basis.venues.live.chain.onboarding import missing_permissions
-from basis.venues.live.chain.plan import Quote, compile_plan, swapped
+from basis.venues.live.chain.plan import Quote, compile_plan, swapped, touched
 from basis.venues.live.chain.receipts import Decoder
 from basis.venues.live.chain.rpc import COMPONENT, Read, Rpc
 from basis.venues.live.chain.sending import Call, cancelling, gas_reserve, sign
@@ -123,6 +123,8 @@ class ChainVenue:
             Retryable: the node does not answer, the oracle is stale, or another transaction is pending.
         """
         _check_offered(orders)
+        for order in orders:
+            self._check_held(order)
         state = await self._state()
         if orders[0].operation is OperationType.TRANSFER:
             reference = await self._transfer(orders, state)
@@ -192,6 +194,13 @@ class ChainVenue:
         return count
 
     # ---------------------------------------------------------------------------------------------------- inside
+
+    def _check_held(self, order: Order) -> None:
+        """A mode that does not hold an instrument may not move it."""
+        missing = sorted(touched(order) - self._holds) if self._holds is not None else []
+        if missing:
+            message = f"the mode does not hold {missing[0]!r}: add it to position_subscriptions"
+            raise VenueRefusal("VEN-001", message, COMPONENT)
 
     async def _execute(self, orders: Sequence[Order], state: State) -> Reference:
         quotes = await self._quotes(orders)
@@ -283,7 +292,7 @@ class ChainVenue:
         return Market(self._rpc, self._config, self._there(), self._clock)
 
     def _history(self) -> History:
-        return History(self._rpc, self._config, self._there(), self._decoder())
+        return History(self._rpc, self._config, self._there(), self._decoder(), self._holds)
 
 
 def _check_offered(orders: Sequence[Order]) -> None:

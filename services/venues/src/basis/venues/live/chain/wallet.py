@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eth_account import Account
@@ -50,8 +51,10 @@ class Wallet:
     """
 
     def __init__(self, key: SecretStr) -> None:
+        text = key.get_secret_value().strip().removeprefix("0x")
         try:
-            self._account = Account.from_key(key.get_secret_value().strip())
+            # the library fills up a key that lacks a digit: another wallet, silently
+            self._account = Account.from_key(text if re.fullmatch("[0-9a-fA-F]{64}", text) else "")
         except Exception:  # noqa: BLE001 - what the library raises holds the key
             message = "the wallet's key is not a private key: 64 hexadecimal digits are"
             raise InputError("VEN-005", message, COMPONENT) from None
