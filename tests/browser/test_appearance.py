@@ -86,6 +86,7 @@ async def test_keyboard_reaches_everything(board: Board, tab: Any) -> None:
     await page.get_by_role("tab", name="Overview").focus()
     await page.keyboard.press("ArrowRight")
     await expect(page.get_by_role("tab", name="Orders")).to_be_focused()
+    await expect(page.locator(".order").first).to_be_visible()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")

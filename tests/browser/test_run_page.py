@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -144,8 +145,6 @@ async def test_events_are_filtered_by_type_and_text(board: Board, tab: Any) -> N
     await page.locator(".event .open").click()
     found = (await board.get(f"results/{cid}/events", type="orders", text="flash_repay"))["items"][0]["event"]
     raw = await page.locator("dialog pre.json").inner_text()
-    import json
-
     assert json.loads(raw) == found
     await page.keyboard.press("Escape")
     await page.get_by_label("Text in events").fill("<b>nothing</b>")

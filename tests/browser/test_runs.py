@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from basis.gateway import app as gateway
+from basis.gateway import keys
 from basis.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ async def test_watch_a_running_run_and_cancel_it(board: Board, tab: Any) -> None
     page = seen.page
     for path in ("engine.initial_window", "engine.max_window"):  # one tick a window: slow on purpose
         await page.get_by_role("button", name="Add a value").click()
-        await page.get_by_label("Path").last.fill(path)
-        await page.get_by_label("Value").last.fill("1")
+        await page.get_by_label("Path", exact=True).last.fill(path)
+        await page.get_by_label("Value", exact=True).last.fill("1")
     await page.get_by_role("button", name="Run backtest").click()
     await expect(page).to_have_url(RUN_PAGE)
     await expect(page.locator(".live .pill")).to_have_text("Running")
@@ -149,8 +150,6 @@ async def test_failed_run_says_why(board: Board, tab: Any) -> None:
 
 
 async def test_an_api_key_is_asked_for_once_and_kept_in_the_tab(tab: Any, tmp_path: Path) -> None:
-    from basis.gateway import keys
-
     secret, kept = keys.make("reader", keys.Scope.READ)
     file = tmp_path / "keys"
     file.write_text(f"{kept.line()}\n")
@@ -164,10 +163,10 @@ async def test_an_api_key_is_asked_for_once_and_kept_in_the_tab(tab: Any, tmp_pa
         question = seen.page.get_by_role("dialog")
         await expect(question).to_be_visible()
         await seen.shot("api-key")
-        await seen.page.get_by_label("API key").fill("wrong")
+        await seen.page.get_by_label("API key", exact=True).fill("wrong")
         await seen.page.get_by_role("button", name="Use key").click()
         await expect(question.get_by_role("alert")).to_be_visible()
-        await seen.page.get_by_label("API key").fill(secret)
+        await seen.page.get_by_label("API key", exact=True).fill(secret)
         await seen.page.keyboard.press("Enter")
         await expect(seen.page.get_by_role("heading", name="No runs yet")).to_be_visible()
         await seen.page.reload()

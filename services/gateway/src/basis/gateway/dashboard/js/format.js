@@ -67,6 +67,9 @@ export function axis(value, step) {
   return unzero(signed(decimal(digits, digits).format(value / factor))) + unit;
 }
 
+/** Fraction on an axis whose marks are `step` apart, as a percentage. */
+export const percentAxis = (value, step) => percent(value, Math.max(0, Math.min(6, -Math.floor(Math.log10(step * 100) + 1e-9))));
+
 const pad = (value) => String(value).padStart(2, "0");
 const asDate = (time) => (time instanceof Date ? time : new Date(time));
 

@@ -13,7 +13,7 @@ let turn = 0;
 /** Go to a path of the dashboard. */
 export function go(path, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", path);
-  return show(true);
+  return show(!replace);
 }
 
 /** Change parameters of the address without leaving the page; null removes one. */

@@ -12,7 +12,7 @@ const NARROW_PX = 620;
 /**
  * A chart of a run page.
  *
- * options: title, note, height, source, view, signal, series: [{name, label, color, width, dash, fill, read, hidden}],
+ * options: title, note, height, source, view, signal, series: [{name, label, color, width, dash, fill, fillTo, stepped, aside, read}],
  * read: value -> text, range: (low, high) -> [low, high], draw: (u, context) => void, stacked, slider, summary.
  */
 export class Panel {
@@ -104,6 +104,7 @@ export class Panel {
     const font = `11.5px ${colour("sans")}`;
     const lines = this.stacked ? [{ label: "high" }, { label: "low" }, { label: "total", stroke: colour("ink"), width: 1.5 }] : this.series.map((series) => ({
       label: series.label,
+      auto: !series.aside, // the scale is not for it
       stroke: colour(series.color),
       width: series.width ?? 1.6,
       dash: series.dash ? [4, 4] : undefined,

@@ -39,7 +39,7 @@ export class View extends EventTarget {
     const next = Math.round(Math.min(this.total - 1, Math.max(0, tick)));
     if (next === this.cursor || Number.isNaN(next)) return;
     this.cursor = next;
-    if (next < this.first || next > this.last) {
+    if (next < this.first || next > this.last) { // the window follows
       const width = this.last - this.first;
       const first = Math.min(Math.max(0, next - Math.round(width / 2)), this.total - 1 - width);
       this.setRange(first, first + width);
@@ -64,6 +64,7 @@ export class View extends EventTarget {
     if (from === this.first && to === this.last) return;
     [this.first, this.last] = [from, to];
     this.dispatchEvent(new Event("range"));
+    this.setCursor(Math.min(to, Math.max(from, this.cursor))); // what is read is what is seen
   }
 
   /** Zoom about a tick: factor 0.5 shows half as much. */

@@ -22,7 +22,7 @@ export function show(form, faults) {
     }
     const control = field.querySelector("input, select, textarea");
     const id = uniqueId("fault");
-    field.append(h("p", { class: "fault at-field", id, role: "alert" }, text ?? detail));
+    field.append(h("p", { class: "fault at-field", id, role: "alert" }, text ?? detail.replace(/^--set: /, "")));
     control.setAttribute("aria-invalid", "true");
     control.setAttribute("aria-errormessage", id);
     first ??= control;

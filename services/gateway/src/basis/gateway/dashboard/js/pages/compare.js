@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { h, put } from "../dom.js";
-import { amount, count, day, exact, isNumber, minute, money, percent, plus, short, tone, words } from "../format.js";
+import { amount, count, day, exact, isNumber, minute, money, percent, percentAxis, plus, short, tone, words } from "../format.js";
 import { Panel } from "../charts/panel.js";
 import { Source } from "../charts/source.js";
 import { paintZero } from "../charts/painting.js";
@@ -75,7 +75,7 @@ async function draw(host, found, signal) {
   const source = new Source("", ["a", "b"], view, signal);
   source.load = async () => source.dispatchEvent(new Event("data")); // all of it is here
   source.take(merged);
-  const panel = new Panel({ title: "Return on the capital put in", height: 280, source, view, signal, read: (value) => plus(value, percent(value)), axisText: (value, step) => percent(value, step < 0.01 ? 2 : 0), draw: paintZero,
+  const panel = new Panel({ title: "Return on the capital put in", height: 280, source, view, signal, read: (value) => plus(value, percent(value)), axisText: percentAxis, draw: paintZero,
     series: ["a", "b"].map((side) => ({ name: side, label: `${side.toUpperCase()}  ${found[side].strategy}`, color: COLORS[side], width: 1.8 })) });
   put(host, panel.element);
 }
@@ -96,11 +96,11 @@ function merge(a, b) {
 }
 
 function metrics(found) {
-  const rows = Object.entries(found.metrics).filter(([, one]) => isNumber(one.a) || isNumber(one.b));
-  const text = (name, value) => (!isNumber(value) ? "–" : FRACTIONS.has(name) ? percent(value, 3) : amount(value, 4));
+  const rows = Object.entries(found.metrics).filter(([, one]) => one.a || one.b); // nothing in both is nothing to compare
+  const text = (name, value) => (!isNumber(value) ? "–" : FRACTIONS.has(name) ? percent(value, 3) : Number.isInteger(value) ? count(value) : amount(value));
   return h("section", { class: "card pad stack" }, h("h2", {}, "Figures"), h("div", { class: "scroll" }, h("table", { class: "dense" },
     h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", { class: "num" }, "A"), h("th", { class: "num" }, "B"), h("th", { class: "num" }, "B − A"))),
-    h("tbody", {}, rows.map(([name, one]) => h("tr", {}, h("td", {}, words(name)), h("td", { class: "num" }, text(name, one.a)), h("td", { class: "num" }, text(name, one.b)),
+    h("tbody", {}, rows.map(([name, one]) => h("tr", {}, h("td", {}, words(name).replace(".", ": ")), h("td", { class: "num" }, text(name, one.a)), h("td", { class: "num" }, text(name, one.b)),
       h("td", { class: "num" }, plus(one.difference, text(name, one.difference)))))))));
 }
 

@@ -30,7 +30,7 @@ export async function show(main, { signal, parameters, id }) {
     return;
   }
   document.title = `${report.strategy} · Basis`;
-  const again = () => go(`/runs/${id}`, { replace: true });
+  const again = () => go(`/runs/${id}${location.search}`, { replace: true });
   const moving = MOVING.has(report.status);
   const figures = h("div", {}, stats(report));
   const page = h("div", { class: "stack run" }, heading(report, { again, moving }), failure(report));
@@ -62,7 +62,21 @@ export async function show(main, { signal, parameters, id }) {
     board.view?.setCursor(tick);
     scrollTo({ top: 0 });
   }
-  if (moving) page.append(follow(report, { signal, ended: again, board }));
+
+  /** The run has gone on: figures and curves anew. */
+  async function grow() {
+    try {
+      if (board.grow) await board.grow();
+      else if ((await get(`results/${id}/curves`, { columns: "equity", points: 4 }, signal)).ticks.length > 1) {
+        again(); // now there is something to draw
+        return;
+      }
+      put(figures, stats(await get(`results/${id}`, {}, signal)));
+    } catch {
+      // nothing on disk yet, or no answer: the progress goes on
+    }
+  }
+  if (moving) page.append(follow(report, { signal, ended: again, grow }));
   page.append(figures, parts.bar, parts.host);
   put(main, page);
   parts.start();

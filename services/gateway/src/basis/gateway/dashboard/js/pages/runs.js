@@ -8,6 +8,7 @@ import { go, remember } from "../router.js";
 
 const PAGE = 25;
 const LOOK_EVERY_MS = 2000;
+const LOOK_SELDOM_MS = 8000;
 const STATUSES = ["queued", "running", "completed", "failed", "cancelled"];
 
 export async function show(main, { signal, parameters }) {
@@ -16,18 +17,29 @@ export async function show(main, { signal, parameters }) {
   const total = h("span", { class: "soft" });
   const compare = h("button", { type: "button", disabled: true, onclick: () => go(`/compare?a=${[...state.picked.keys()].join("&b=")}`) }, "Compare");
   const pager = h("div", { class: "row pager", hidden: true });
-  let timer = 0;
+  let timer = 0, drawn = "";
 
   async function load() {
     clearTimeout(timer);
     try {
       const found = await get("results/", { limit: PAGE, after: state.trail.at(-1), status: state.status, strategy: state.strategy, text: state.text }, signal);
-      draw(found);
+      const text = JSON.stringify(found);
+      if (text !== drawn) draw(found); // what has not changed keeps its focus
+      drawn = text;
       const moving = found.items.some((run) => run.status === "running" || run.status === "queued");
-      if (moving) timer = setTimeout(() => (document.hidden ? (timer = setTimeout(load, LOOK_EVERY_MS)) : load()), LOOK_EVERY_MS);
+      timer = setTimeout(again, moving ? LOOK_EVERY_MS : LOOK_SELDOM_MS);
     } catch (error) {
-      if (error.name !== "AbortError") put(list, trouble(error));
+      if (error.name === "AbortError") return;
+      drawn = "";
+      put(list, trouble(error));
+      timer = setTimeout(again, LOOK_SELDOM_MS);
     }
+  }
+
+  /** Look again, but not in a page that nobody sees. */
+  function again() {
+    if (document.hidden) timer = setTimeout(again, LOOK_EVERY_MS);
+    else load();
   }
   signal.addEventListener("abort", () => clearTimeout(timer));
 

@@ -1,7 +1,7 @@
 // The curves of a run and the state at the cursor.
 
 import { h } from "../dom.js";
-import { amount, count, day, minute, money, percent, venue, words } from "../format.js";
+import { amount, count, day, minute, money, percent, percentAxis, venue, words } from "../format.js";
 import { Panel } from "../charts/panel.js";
 import { paintOrders, paintStack, paintTriggers, paintZero, stack } from "../charts/painting.js";
 import { Source } from "../charts/source.js";
@@ -43,21 +43,16 @@ export function overview(report, curves, { signal, tick }) {
 
 /** Take the curves of a run anew that has gone on meanwhile. */
 async function grow(report, view, equity, signal) {
-  const atEnd = view.cursor === view.total - 1;
-  const whole = view.whole;
-  try {
-    const found = await get(`results/${report.correlation_id}/curves`, { columns: equity.columns.join(","), points: 800 }, signal);
-    if (found.total_ticks <= view.total) return;
-    view.total = found.total_ticks;
-    view.learn(found.ticks, found.times);
-    if (whole) {
-      equity.take(found);
-      view.setRange(0, view.total - 1);
-    }
-    if (atEnd) view.setCursor(view.total - 1);
-  } catch {
-    // the next look finds more
+  const [atEnd, whole] = [view.cursor === view.total - 1, view.whole];
+  const found = await get(`results/${report.correlation_id}/curves`, { columns: equity.columns.join(","), points: 800 }, signal);
+  if (found.total_ticks <= view.total) return;
+  view.total = found.total_ticks;
+  view.learn(found.ticks, found.times);
+  if (whole) {
+    equity.take(found);
+    view.setRange(0, view.total - 1);
   }
+  if (atEnd) view.setCursor(view.total - 1);
 }
 
 /** The equity chart is the slider of the whole page: focus it and use the arrow keys. */
@@ -111,15 +106,14 @@ function equityPanel({ report, view, equity, signal, marks }) {
   return new Panel({ title: "Equity", unit, height: 270, source: equity, view, signal, read: (value) => money(value, unit),
     series: [
       { name: "equity", label: "Equity", color: "accent", width: 1.9, fill: true, fillTo: (u) => u.scales.y.min },
-      { name: "capital", label: "Capital put in", color: "faint", width: 1.2, dash: true, stepped: true },
+      { name: "capital", label: "Capital put in", color: "faint", width: 1.2, dash: true, stepped: true, aside: true },
     ],
     draw: (u) => paintOrders(u, view, marks) });
 }
 
 function drawdownPanel({ view, equity, signal }) {
   return new Panel({ title: "Drawdown", height: 92, bare: true, source: equity, view, signal, read: (value) => percent(-Math.abs(value), 3), ceiling: 0,
-    axisText: (value, step) => percent(value, Math.max(0, Math.min(5, -Math.floor(Math.log10(step * 100) + 1e-9)))),
-    range: (low) => [Math.min(low, -1e-6), 0],
+    axisText: percentAxis, range: (low) => [Math.min(low, -1e-4), 0],
     series: [{ name: "drawdown", label: "below the highest so far", color: "loss", width: 1.2, fill: true, fillTo: 0 }] });
 }
 
@@ -175,12 +169,12 @@ function ltvPanel(context) {
   if (!columnsOf(context.report, "risk").some((column) => column.name === "ltv")) return null;
   const limits = context.report.triggers?.ltv;
   return riskPanel(context, "Loan to value", [{ name: "ltv", label: "Debt over collateral", color: "c-2" }], limits, (value) => percent(value, 1),
-    { height: 150, axisText: (value) => percent(value, 1) });
+    { height: 150, axisText: percentAxis });
 }
 
 function marginPanel(context) {
   const columns = columnsOf(context.report, "risk").filter((column) => column.name.startsWith("margin_ratio."));
   if (columns.length === 0) return null;
   const series = columns.map((column, i) => ({ name: column.name, label: venue(column.name.slice("margin_ratio.".length)), color: `c-${(i % 8) + 1}` }));
-  return riskPanel(context, "Margin ratio by venue", series, context.report.triggers?.margin_ratio, (value) => percent(value, 1), { axisText: (value) => percent(value, 0) });
+  return riskPanel(context, "Margin ratio by venue", series, context.report.triggers?.margin_ratio, (value) => percent(value, 1), { axisText: percentAxis });
 }

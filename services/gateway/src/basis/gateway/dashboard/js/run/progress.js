@@ -7,23 +7,29 @@ import { pill } from "../parts.js";
 
 const GROW_EVERY_MS = 2500;
 const LOOK_EVERY_MS = 2000;
+const WINDOW_MS = 5000;
+const LEAST_WINDOW_MS = 700;
 
 /** Card with the progress; calls `ended` at the end. */
-export function follow(report, { signal, ended, board }) {
+export function follow(report, { signal, ended, grow }) {
   const bar = h("div");
   const meter = h("div", { class: "meter", role: "progressbar", "aria-label": "Progress of the run", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
   const state = h("span", {}, pill(report.status));
   const text = h("span", { class: "soft" });
   const card = h("div", { class: "card pad stack live" }, h("div", { class: "row" }, state, text), meter);
-  let seen = null, speed = 0, grown = Date.now();
+  const samples = []; // [ms, ticks] of the last seconds
+  let grown = Date.now();
+
+  function speedOf(ticks) {
+    const now = performance.now();
+    samples.push([now, ticks]);
+    while (samples.length > 2 && now - samples[0][0] > WINDOW_MS) samples.shift();
+    const [[from, first]] = samples;
+    return now - from < LEAST_WINDOW_MS ? 0 : ((ticks - first) * 1000) / (now - from);
+  }
 
   function take(status) {
-    const now = performance.now();
-    if (seen !== null && status.ticks > seen.ticks && now > seen.at) {
-      const fresh = ((status.ticks - seen.ticks) * 1000) / (now - seen.at);
-      speed = speed === 0 ? fresh : 0.7 * speed + 0.3 * fresh;
-    }
-    if (seen === null || status.ticks !== seen.ticks) seen = { ticks: status.ticks, at: now };
+    const speed = speedOf(status.ticks);
     const done = isNumber(status.progress) ? status.progress : 0;
     bar.style.width = `${done * 100}%`;
     meter.setAttribute("aria-valuenow", Math.round(done * 100));
@@ -33,7 +39,7 @@ export function follow(report, { signal, ended, board }) {
       `${count(status.ticks)} of ${count(status.total_ticks)} ticks${speed > 0 ? ` · ${count(speed)} ticks/s · ${duration(left)} left` : ""}`);
     if (Date.now() - grown > GROW_EVERY_MS) {
       grown = Date.now();
-      board.grow?.();
+      grow();
     }
   }
 
@@ -69,7 +75,7 @@ export function follow(report, { signal, ended, board }) {
     return undefined;
   }
   take({ ...report, progress: report.progress ?? 0 });
-  seen = null;
+  samples.length = 0; // the report is older than the stream's first word
   listen();
   return card;
 }
