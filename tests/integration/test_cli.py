@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +94,10 @@ def test_equal_runs_have_one_hash_and_compare_says_so(basis: Basis) -> None:
     assert basis("runs", "compare", ids[0], ids[1], "--json").code == 0
     different = basis("runs", "compare", ids[0], ids[2], "--json")
     assert different.code == 1
-    assert json.loads(different.out)["different"]["initial_capital"] == [100000.0, 1.0]
+    found = json.loads(different.out)
+    assert found["metrics"]["initial_capital"] == {"a": 100000.0, "b": 1.0, "difference": -99999.0}
+    assert found["same_events"] is False
+    assert "initial_capital" in basis("runs", "compare", ids[0], ids[2]).out
 
 
 def test_runs_events_and_verify_read_what_a_run_left(basis: Basis) -> None:
@@ -102,6 +107,7 @@ def test_runs_events_and_verify_read_what_a_run_left(basis: Basis) -> None:
     shown = basis.json("runs", "show", cid)
     assert shown["event_hash"] == found["event_hash"]
     assert shown["result"] == found["result"]
+    assert shown["metrics"]["total_return"] == found["result"]["total_return"]
     assert basis.json("events", cid)["orders"] == 1
     lines = basis("events", cid, "positions", "--limit", "3").out.splitlines()
     assert [json.loads(line)["order"] for line in lines] == [100_000, 700_002, 800_000]
@@ -110,6 +116,23 @@ def test_runs_events_and_verify_read_what_a_run_left(basis: Basis) -> None:
         said = basis(*command)
         assert said.code == 0
         assert cid[:8] in said.out
+
+
+def test_runs_leave_as_a_zip_and_as_a_page(basis: Basis, tmp_path: Path) -> None:
+    found = basis.run()
+    cid, file, page = found["correlation_id"], tmp_path / "run.zip", tmp_path / "run.html"
+    assert basis.json("runs", "export", cid, str(file)) == {"file": str(file), "bytes": file.stat().st_size}
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        assert json.loads(archive.read(f"{cid}/summary.json"))["event_hash"] == found["event_hash"]
+    assert basis("runs", "tearsheet", cid, str(page)).code == 0
+    assert cid in page.read_text()
+    shown = basis("runs", "show", cid).out
+    assert re.search("equity  [▁▂▃▄▅▆▇█]{30,60}", shown)
+    refused = basis("runs", "export", cid, str(tmp_path / "none" / "run.zip"))
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "[CONFIG-003]" in refused.err
+    assert sorted(path.name for path in tmp_path.glob("*run*")) == ["run.html", "run.zip"]
 
 
 def test_verify_notices_a_changed_figure(basis: Basis) -> None:

@@ -231,3 +231,16 @@ def test_deposits_and_withdrawals_are_no_returns(returns: list[float], flows: li
         peak = max(peak, index)
         deepest = min(deepest, index / peak - 1.0)
     assert found.max_drawdown == pytest.approx(deepest, abs=1e-9)
+
+
+def test_a_deposit_after_all_was_lost_is_a_new_beginning() -> None:
+    found = run_state.with_equity(RunStatistics(), [1000.0, 500.0, 550.0], [1000.0, 1500.0, 1500.0])
+    assert (found.max_drawdown, found.peak, found.growth) == (-1.0, 550.0, 0.0)
+
+
+def test_growth_bears_what_the_orders_of_the_first_tick_cost() -> None:
+    found = run_state.with_equity(RunStatistics(), [990.0, 1089.0], [1000.0, 1000.0])
+    assert found.growth == pytest.approx(1.089)
+    paid_in = run_state.with_equity(RunStatistics(), [990.0, 1589.0], [1000.0, 1500.0])
+    assert paid_in.growth == pytest.approx(1.089)
+    assert paid_in.return_sum == pytest.approx(0.1)

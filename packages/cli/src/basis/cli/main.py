@@ -98,10 +98,36 @@ def runs_list(logs: Logs = None, json_: Json = False) -> None:
 
 @runs_app.command("show")
 def runs_show(cid: Cid, logs: Logs = None, json_: Json = False) -> None:
-    """What a run was and came to."""
+    """What a run was and came to: all metrics, costs, attribution, and its equity as a line."""
     from basis.cli.commands import runs  # noqa: PLC0415
 
     raise typer.Exit(runs.show(cid, logs, as_json=json_))
+
+
+@runs_app.command("export")
+def runs_export(
+    cid: Cid,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Zip to write.")],
+    logs: Logs = None,
+    json_: Json = False,
+) -> None:
+    """A run as a zip: its log, summary.json, and its curves as Parquet."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.export(cid, file, logs, as_json=json_))
+
+
+@runs_app.command("tearsheet")
+def runs_tearsheet(
+    cid: Cid,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="HTML file to write.")],
+    logs: Logs = None,
+    json_: Json = False,
+) -> None:
+    """A run as one HTML page that needs nothing else, to mail around."""
+    from basis.cli.commands import runs  # noqa: PLC0415
+
+    raise typer.Exit(runs.tearsheet(cid, file, logs, as_json=json_))
 
 
 @runs_app.command("compare")

@@ -721,7 +721,7 @@ class RunStatistics(FrozenModel):
     capital: float | None = None
     """Capital put in by the last tick seen, share class; None before the first."""
     growth: float = 1.0
-    """Product of (1 + return) over the ticks seen: time-weighted growth, deposits and withdrawals left out."""
+    """First equity over capital times the product of (1 + return): time-weighted growth, deposits and withdrawals left out."""
 
 
 class Checkpoint(FrozenModel):

@@ -5,6 +5,8 @@ A tick that had orders is there twice (before and after them): the last line of 
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -15,11 +17,14 @@ from basis.models.events.pnl_calculation import ATTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
 
     from basis.results.lines import EventFile
 
-BLOCK_BYTES: Final = 16 * 1024**2
+BLOCK_BYTES: Final = 8 * 1024**2
 """Bytes of lines that are parsed at once."""
+_SIDE_BY_SIDE: Final = 3
+"""Blocks in hand: two that are parsed, and one that is read meanwhile."""
 TICK: Final = "tick"
 """Name of the column of tick numbers."""
 _F: Final = pl.Float64
@@ -110,10 +115,20 @@ def read(file: EventFile, group: Group, start: int = 0) -> pl.DataFrame:
     """
     ends = [file.parse(line) for line in (file.first(), file.last()) if line]
     wanted = shape(group.name, *ends)
-    parts = [_parse(file, group, wanted, block) for block in file.blocks(start, size=BLOCK_BYTES)]
-    if not parts:
-        return empty(wanted)
-    return last_of_tick(pl.concat(parts))
+    parts = list(_parsed(file, group, wanted, start))
+    return last_of_tick(pl.concat(parts)) if parts else empty(wanted)
+
+
+def _parsed(file: EventFile, group: Group, wanted: Shape, start: int) -> Iterator[pl.DataFrame]:
+    """Blocks parsed side by side: a few at a time, so that memory stays bounded."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="extract") as pool:
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        for block in file.blocks(start, size=BLOCK_BYTES):
+            waiting.append(pool.submit(_parse, file, group, wanted, block))
+            if len(waiting) == _SIDE_BY_SIDE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def empty(wanted: Shape) -> pl.DataFrame:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import orjson
 
+from basis.cli import run_report
 from basis.cli.output import Rows, print_json, print_rows, refusal
-from basis.event_logger.directories import LogDirectoryManager
+from basis.cli.sparkline import draw
 from basis.event_logger.verify import verify as verify_run
 from basis.models.errors import ComponentError, InputError
 from basis.models.events import EVENT_MODELS
+from basis.results.directories import RunDirectories
 from basis.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from basis.models.messages import RunMetadata
+    from basis.results.reader import Results
 
 
-def _guarded(work: Callable[[LogDirectoryManager], int], logs: Path | None, *, as_json: bool) -> int:
+def _guarded(work: Callable[[RunDirectories], int], logs: Path | None, *, as_json: bool) -> int:
     """Run a read command on the log root; a refusal is one line and exit code 2."""
     try:
-        return work(LogDirectoryManager(logs or Settings().logs_dir))
+        return work(RunDirectories(logs or Settings().logs_dir))
     except ComponentError as error:
         return refusal(error, 2, as_json=as_json)
     except BrokenPipeError:  # the reader (head, less) has seen enough
@@ -56,7 +60,7 @@ def _summary(metadata: RunMetadata) -> dict[str, object]:
 def list_runs(logs: Path | None, *, as_json: bool) -> int:
     """All runs under the log root, newest first."""
 
-    def work(manager: LogDirectoryManager) -> int:
+    def work(manager: RunDirectories) -> int:
         found = [_summary(manager.read_metadata(run)) for run in manager.runs()]
         found.sort(key=lambda run: str(run["started_at"]), reverse=True)
         if as_json:
@@ -70,19 +74,19 @@ def list_runs(logs: Path | None, *, as_json: bool) -> int:
 
 
 def show(correlation_id: str, logs: Path | None, *, as_json: bool) -> int:
-    """``run_metadata.json`` of a run."""
+    """All metrics of a run, and its equity as a line."""
 
-    def work(manager: LogDirectoryManager) -> int:
-        run = manager.find(correlation_id)
-        metadata = manager.read_metadata(run)
+    def work(manager: RunDirectories) -> int:
+        results = _results(manager)
+        opened = results.open(correlation_id)
+        report = results.report(correlation_id)
         if as_json:
-            return print_json(metadata.model_dump(mode="json") | {"log_directory": str(run.path)})
-        plain = _summary(metadata) | {"log_directory": str(run.path)}
-        if metadata.result is not None:
-            plain |= {f"fees.{kind}": paid for kind, paid in metadata.result.fees.items()}
-            plain |= {f"attribution.{cause}": part for cause, part in metadata.result.attribution.items() if part}
-        plain |= {f"events.{name}": count for name, count in metadata.counts.items()}
-        return print_rows(Rows(f"run {correlation_id}", ("", ""), [[name, value] for name, value in plain.items()]))
+            result = opened.metadata.result
+            more = {"result": result.model_dump(mode="json") if result else None, "log_directory": str(opened.run.path)}
+            return print_json(report.model_dump(mode="json") | more)
+        print(f"equity  {draw(report.sparkline or ())}")
+        rows = [[name, value] for name, value in run_report.rows(report) if value is not None]
+        return print_rows(Rows(f"run {correlation_id}", ("", ""), [*rows, ["log", str(opened.run.path)]]))
 
     return _guarded(work, logs, as_json=as_json)
 
@@ -90,42 +94,65 @@ def show(correlation_id: str, logs: Path | None, *, as_json: bool) -> int:
 def compare(first: str, second: str, logs: Path | None, *, as_json: bool) -> int:
     """Two runs side by side; exit code 1 where their canonical logs differ."""
 
-    def work(manager: LogDirectoryManager) -> int:
-        runs = [manager.read_metadata(manager.find(cid)) for cid in (first, second)]
-        same = runs[0].event_hash is not None and runs[0].event_hash == runs[1].event_hash
-        left, right = (_flat(run) for run in runs)
-        different = {
-            name: [left.get(name), right.get(name)] for name in left | right if left.get(name) != right.get(name)
-        }
+    def work(manager: RunDirectories) -> int:
+        found = _results(manager).compare(first, second)
         if as_json:
-            print_json({"same_events": same, "different": different})
+            print_json(found.model_dump(mode="json"))
         else:
-            title = "the same events" if same else "different events"
-            print_rows(Rows(title, ("", first[:8], second[:8]), [[name, *pair] for name, pair in different.items()]))
-        return 0 if same else 1
+            title = "the same events" if found.same_events else "different events"
+            print_rows(Rows(title, ("", first[:8], second[:8], "difference"), run_report.differences(found)))
+        return 0 if found.same_events else 1
 
     return _guarded(work, logs, as_json=as_json)
 
 
-def _flat(run: RunMetadata) -> dict[str, object]:
-    plain: dict[str, object] = {}
+def export(correlation_id: str, file: Path, logs: Path | None, *, as_json: bool) -> int:
+    """A run as a zip: log, summary, and its curves as Parquet."""
 
-    def walk(prefix: str, value: object) -> None:
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                walk(f"{prefix}.{name}" if prefix else str(name), inner)
-        else:
-            plain[prefix] = value
+    def work(manager: RunDirectories) -> int:
+        return _write(file, _results(manager).export(correlation_id), as_json=as_json)
 
-    skipped = {"correlation_id", "pid", "files", "started_at", "ended_at", "sealed_at"}
-    walk("", {name: value for name, value in run.model_dump(mode="json").items() if name not in skipped})
-    return plain
+    return _guarded(work, logs, as_json=as_json)
+
+
+def tearsheet(correlation_id: str, file: Path, logs: Path | None, *, as_json: bool) -> int:
+    """A run as one self-contained HTML page."""
+
+    def work(manager: RunDirectories) -> int:
+        return _write(file, [_results(manager).tearsheet(correlation_id).encode()], as_json=as_json)
+
+    return _guarded(work, logs, as_json=as_json)
+
+
+def _results(manager: RunDirectories) -> Results:
+    from basis.results.reader import Results  # noqa: PLC0415 - polars comes with it: other commands do not wait for it
+
+    return Results(manager.root, Settings().results_cache_dir)
+
+
+def _write(file: Path, pieces: Iterable[bytes], *, as_json: bool) -> int:
+    """Write a file whole or not at all; returns the exit code."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        try:
+            with beside.open("wb") as target:
+                for piece in pieces:
+                    target.write(piece)
+            beside.replace(file)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError("CONFIG-003", f"cannot write {file}: {error.strerror or error}", "cli") from error
+    if as_json:
+        return print_json({"file": str(file), "bytes": file.stat().st_size})
+    print(f"{file}: {file.stat().st_size:,} bytes")
+    return 0
 
 
 def events(correlation_id: str, event_type: str | None, logs: Path | None, limit: int | None, *, as_json: bool) -> int:
     """Event lines of a run as they are on disk, or the number of lines of each type."""
 
-    def work(manager: LogDirectoryManager) -> int:
+    def work(manager: RunDirectories) -> int:
         run = manager.find(correlation_id)
         if event_type is None:
             counts = {name: _lines(run.events / f"{name}.jsonl") for name in EVENT_MODELS}
@@ -158,7 +185,7 @@ def _lines(path: Path) -> int:
 def verify(correlation_id: str, logs: Path | None, *, as_json: bool) -> int:
     """Re-check a sealed run; exit code 1 where it is not what was sealed."""
 
-    def work(manager: LogDirectoryManager) -> int:
+    def work(manager: RunDirectories) -> int:
         report = verify_run(manager.find(correlation_id))
         if as_json:
             body = {name: getattr(report, name) for name in report.__slots__} | {"ok": report.ok}

@@ -130,8 +130,13 @@ def with_equity(statistics: RunStatistics, equity: Sequence[float], capital: Seq
             count += 1
             total += change
             squares += change * change
-            if flow:
+            if flow and value - flow > 0.0:
                 peak *= value / (value - flow)
+            elif flow:  # all was lost before this deposit: a new beginning
+                deepest = min(deepest, (value - flow) / peak - 1.0)
+                peak = value
+        elif last is None and put_in:
+            growth = value / put_in  # what the orders of the first tick cost
         last, paid_in = value, put_in
         if value > peak:
             peak = value
