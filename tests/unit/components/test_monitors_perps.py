@@ -14,10 +14,10 @@ from basis.models.errors import ComponentError
 from basis.models.events import Phase, order_key
 from basis.models.instruments import INSTRUMENTS, InstrumentType, margin_key
 from basis.models.messages import PortfolioState, Settlement
+from basis.monitors.core import settlement_events
 from basis.monitors.core.assessment import Assessment, VenueBalances, assess
 from basis.monitors.core.plan import compile_plan
 from basis.monitors.core.risk_monitor import maintenance
-from basis.monitors.service import MonitorService
 from basis.runtime import fills
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.timeline import tick_stamps
@@ -91,7 +91,7 @@ def lines(done: Assessment, config: RunConfig, ticks: int) -> dict[str, list[byt
     logger = DomainEventLogger(CID, 7, START)
     run, first = run_ref(config), done.window.first_tick
     stamps = tick_stamps(run, first, ticks)
-    MonitorService._emit_settlements(run, done, ticks, stamps, logger)
+    settlement_events.emit(done.window, ticks, stamps, run, logger)
     done.emit(ticks, stamps, "tick", logger)
     found: dict[str, list[bytes]] = {}
     for batch in logger.drain():
@@ -347,9 +347,9 @@ def test_funding_reward_and_deposit_count_where_they_belong() -> None:
     assert done.pnl.attribution["funding"].tolist() == [0.0, 12.0, 12.0]
     assert done.pnl.attribution["rewards"][2] == pytest.approx(10 * 1e-3 * 3000.0)
     assert done.pnl.by_venue["bybit"][2] == 12.0
-    numbers = [(found.tick, number) for found, number, _ in done.settlement_events(3)]
+    numbers = [(row.settlement.tick, row.number) for row in settlement_events.numbered(done.window, 3)]
     assert numbers == [(1, 0), (1, 1), (2, 0)]
-    assert len(list(done.settlement_events(2))) == 2
+    assert len(list(settlement_events.numbered(done.window, 2))) == 2
 
 
 def test_same_tick_again_marks_nothing_again() -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from basis.models.config import RunConfig
-from basis.models.events import Phase, Slot, execution_key, order_key
+from basis.models.events import Slot, execution_key
 from basis.models.messages import (
     AfterOrders,
     AssessReply,
@@ -20,16 +20,17 @@ from basis.models.messages import (
     ReconcileRequest,
 )
 from basis.monitors.core import position_update_handler as handler
+from basis.monitors.core import settlement_events
 from basis.monitors.core.assessment import Assessment, VenueBalances, assess
 from basis.monitors.core.plan import MonitorPlan, compile_plan
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.structured_logger import StructuredLogger
-from basis.runtime.timeline import iso, settlement_id, tick_stamps, tick_time
+from basis.runtime.timeline import iso, tick_stamps, tick_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from basis.models.errors import ComponentError
     from basis.models.messages import PortfolioState, RunRef, Window
@@ -71,7 +72,7 @@ class MonitorService:
         done = self._assess(request)
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         stamps = tick_stamps(run, first, request.ticks)
-        self._emit_settlements(run, done, request.ticks, stamps, logger)
+        settlement_events.emit(done.window, request.ticks, stamps, run, logger)
         done.emit(request.ticks, stamps, "tick", logger)
         counts = await domain_events.publish(self._bus, logger)
         if first == 0:
@@ -170,18 +171,6 @@ class MonitorService:
             VenueBalances(request.ledger, codec.unpack_all(window.balances)),
             request.run.initial_capital,
         )
-
-    @staticmethod
-    def _emit_settlements(
-        run: RunRef, done: Assessment, ticks: int, stamps: Sequence[str], logger: DomainEventLogger
-    ) -> None:
-        for settlement, number, fields in done.settlement_events(ticks):
-            logger.write_settlement(
-                order_key(settlement.tick, Phase.SETTLEMENT, number),
-                stamps[settlement.tick - done.window.first_tick],
-                source_operation_id=settlement_id(run, settlement.tick, number),
-                **fields,
-            )
 
     @staticmethod
     def _changing(done: Assessment) -> dict[str, bytes]:

@@ -162,6 +162,10 @@ class HaltReply(FrozenModel):
     """Open orders that were cancelled."""
 
 
+Detail = str | float | int | bool | None
+"""A fact about a settlement: no nesting, so that hundreds a window are read without a call of Python each."""
+
+
 class Settlement(FrozenModel):
     """A change that a venue made on its own at a tick: funding, reward, arrival, liquidation.
 
@@ -179,7 +183,7 @@ class Settlement(FrozenModel):
     """Instrument key -> signed change, net of fees."""
     fees: dict[str, float] = Field(default_factory=dict)
     """Instrument key -> fee or penalty that the venue took, positive; already inside ``deltas``."""
-    details: dict[str, JsonValue] = Field(default_factory=dict)
+    details: dict[str, Detail] = Field(default_factory=dict)
     """Rate, mark, quantity, amount; units named in the keys."""
 
 

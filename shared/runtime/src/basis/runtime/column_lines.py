@@ -30,7 +30,7 @@ def compile_template(fields: Mapping[str, Any], ticks: int, what: str) -> tuple[
     """A bytes template for ``%``, and for each of its places the text of each tick.
 
     Args:
-        fields: nested mappings; float arrays and :class:`Each` vary by tick, all else is constant.
+        fields: nested mappings and lists; float arrays and :class:`Each` vary by tick, all else is constant.
         ticks: length of every column that is used; longer ones are cut.
         what: named in errors.
 
@@ -57,6 +57,8 @@ def _value(value: Any, ticks: int, path: str, tokens: list[list[bytes]]) -> byte
         return _each(value.values[:ticks], tokens)
     if isinstance(value, dict):
         return _mapping(value, ticks, path, tokens)
+    if isinstance(value, list):
+        return b"[" + b",".join(_value(item, ticks, f"{path}[{n}]", tokens) for n, item in enumerate(value)) + b"]"
     if isinstance(value, float) and not np.isfinite(value):
         raise ComponentError("LOG-001", f"{path} is {value}", "domain_event_logger")
     return orjson.dumps(value).replace(b"%", b"%%")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import orjson
+import uvloop
 
 from basis.cli import backtest, deployment, services
 from basis.cli.commands.dashboard import see_it
@@ -74,14 +74,14 @@ def _run(arguments: Arguments, ready: PreparedBacktest, settings: Settings, prog
         logging.getLogger("basis").propagate = False
     if arguments.cluster:
         settings = settings.model_copy(update={"nats_connect_timeout_s": _CLUSTER_TIMEOUT_S})
-        return asyncio.run(backtest.run(ready, deployment.cluster(settings), progress.update))
+        return uvloop.run(backtest.run(ready, deployment.cluster(settings), progress.update))
     if not arguments.processes:
-        return asyncio.run(backtest.run(ready, deployment.embedded(settings), progress.update))
+        return uvloop.run(backtest.run(ready, deployment.embedded(settings), progress.update))
     services.preload(subjects.RUN_CRITICAL)
     children = deployment.Children(settings)
     children.start()
     try:
-        return asyncio.run(backtest.run(ready, deployment.processes(settings, children), progress.update))
+        return uvloop.run(backtest.run(ready, deployment.processes(settings, children), progress.update))
     finally:
         children.stop()
 

@@ -7,7 +7,7 @@ run is cut into windows, the same floats come out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.events import Phase, tick_keys
 from basis.models.messages import PortfolioState
@@ -18,12 +18,11 @@ from basis.monitors.core.position_monitor import PositionMonitor, ValuedWindow, 
 from basis.monitors.core.risk_monitor import Risk, RiskMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from basis.models.messages import Settlement
     from basis.monitors.core.columns import Floats
     from basis.monitors.core.plan import MonitorPlan
-    from basis.monitors.core.postings import Leg
     from basis.runtime.domain_events import DomainEventLogger
 
 _PHASES = {
@@ -50,8 +49,6 @@ class Assessment:
     exposure: Exposure
     risk: Risk
     pnl: PnL
-    postings: tuple[tuple[Leg, ...], ...]
-    """Of each settlement."""
 
     def columns(self) -> dict[str, Floats]:
         """What the strategy reads, by name."""
@@ -89,40 +86,6 @@ class Assessment:
             applied=before.applied if tick == before.tick else (),
             tick=tick,
         )
-
-    def settlement_events(self, ticks: int) -> Iterator[tuple[Settlement, int, dict[str, Any]]]:
-        """Each settlement of the first ``ticks`` ticks, its number within its tick, and fields of its event."""
-        numbers: dict[int, int] = {}
-        for settlement, legs in zip(self.window.settlements, self.postings, strict=True):
-            tick = settlement.tick
-            number = numbers[tick] = numbers.get(tick, -1) + 1
-            place = tick - self.window.first_tick
-            if place < ticks and settlement.deltas:
-                yield settlement, number, self._settlement_fields(settlement, legs, place)
-
-    def _settlement_fields(self, settlement: Settlement, legs: Sequence[Leg], place: int) -> dict[str, Any]:
-        return {
-            "operation_type": settlement.kind,
-            "deltas": [
-                {
-                    "instrument_key": key,
-                    "delta_amount": delta,
-                    "source": settlement.kind,
-                    "price": self._price(key, place),
-                    "fee": settlement.fees.get(key, 0.0),
-                }
-                for key, delta in settlement.deltas.items()
-            ],
-            "postings": [leg._asdict() for leg in legs],
-            "metadata": settlement.details,
-        }
-
-    def _price(self, key: str, place: int) -> float | None:
-        """Price of an instrument's asset in the share class at a tick; None for a perp."""
-        holding = self.window.holding(key)
-        if holding is None:
-            return None
-        return 1.0 if holding.price is None else float(holding.price[place + 1])
 
     def emit(self, ticks: int, stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger) -> None:
         """Log the four events of each of the first ``ticks`` ticks.
@@ -170,10 +133,12 @@ def assess(
     window = value_window(plan, before, market, first_tick, ticks, settlements)
     if venue is not None:
         cross_check(window, venue.ledger, venue.balances, initial_capital)
-    booked = tuple(postings.of_settlement(settlement) for settlement in settlements)
+    for settlement in settlements:
+        if postings.counter_account(settlement) is None:  # else it balances by construction
+            postings.of_settlement(settlement)
     pnl = PnLMonitor.assess(window, initial_capital)
     exposure = ExposureMonitor.assess(window)
-    return Assessment(window, market, exposure, RiskMonitor.assess(window, exposure), pnl, booked)
+    return Assessment(window, market, exposure, RiskMonitor.assess(window, exposure), pnl)
 
 
 def _row(columns: Mapping[str, Floats], place: int) -> dict[str, float]:

@@ -12,6 +12,8 @@ from basis.runtime import fills
 from basis.runtime.valuation import Valuation, Valuer, valuation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from basis.monitors.core.columns import Floats
 
 _REWARD_TOKENS = frozenset({"EIGEN", "ETHFI", "KING"})
@@ -77,6 +79,8 @@ class MonitorPlan(NamedTuple):
 
     lines: tuple[Line, ...]
     """Instruments with a value, in the order of the subscriptions."""
+    places: Mapping[str, int]
+    """Key -> place in ``lines``."""
     perps: tuple[PerpLine, ...]
     """Perps, in the order of the subscriptions."""
     accounts: tuple[MarginAccount, ...]
@@ -111,10 +115,12 @@ def compile_plan(config: RunConfig) -> MonitorPlan:
     scenarios = config.risk.scenarios
     perps = tuple(_perp(key, how, config) for key, how in found if how.instrument.type is InstrumentType.PERP)
     instruments = [how.instrument for _, how in found]
+    lines = tuple(
+        _line(key, how, config, scenarios) for key, how in found if how.instrument.type is not InstrumentType.PERP
+    )
     return MonitorPlan(
-        lines=tuple(
-            _line(key, how, config, scenarios) for key, how in found if how.instrument.type is not InstrumentType.PERP
-        ),
+        lines=lines,
+        places={line.key: place for place, line in enumerate(lines)},
         perps=perps,
         accounts=_accounts(perps),
         keys=config.position_subscriptions,

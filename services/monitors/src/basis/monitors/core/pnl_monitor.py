@@ -70,6 +70,7 @@ class _Sums:
 
     def __init__(self, ticks: int) -> None:
         self._ticks = ticks
+        self._single: dict[tuple[int, str], tuple[list[int], list[float]]] = {}
         self.causes: dict[str, Floats] = {}
         self.venues: dict[str, Floats] = {}
         self.assets: dict[str, Floats] = {}
@@ -85,10 +86,19 @@ class _Sums:
             _into(self.assets, asset, total)
 
     def add_at(self, place: int, venue: str, asset: str, cause: str, value: float) -> None:
-        """Add a value at one tick."""
-        for columns, name in ((self.causes, cause), (self.venues, venue), (self.assets, asset)):
+        """Add a value at one tick, once :meth:`close` is called."""
+        for which, name in enumerate((cause, venue, asset)):
+            places, values = self._single.setdefault((which, name), ([], []))
+            places.append(place)
+            values.append(value)
+
+    def close(self) -> None:
+        """Add the values of single ticks to the columns, one by one in their sequence."""
+        tables = (self.causes, self.venues, self.assets)
+        for (which, name), (places, values) in self._single.items():
+            columns = tables[which]
             column = columns[name].copy() if name in columns else np.zeros(self._ticks)
-            column[place] += value
+            np.add.at(column, places, values)
             columns[name] = column
 
 
@@ -118,6 +128,7 @@ class PnLMonitor:
                 sums.add(perp.line.venue, perp.line.asset, _marking(perp, window.prices))
         for settlement in window.settlements:
             _settle(settlement, window, sums)
+        sums.close()
         total = window.equity - window.capital
         limit = GAP_TOLERANCE * np.maximum(np.abs(window.capital), scale)
         found = {

@@ -112,7 +112,8 @@ class ValuedWindow:
 
     def holding(self, key: str) -> Holding | None:
         """The holding of a key; None for a perp."""
-        return next((holding for holding in self.holdings if holding.line.key == key), None)
+        place = self.plan.places.get(key)
+        return None if place is None else self.holdings[place]
 
 
 def value_window(

@@ -75,6 +75,14 @@ def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Leg, ...]
     return balanced(legs, what)
 
 
+def counter_account(settlement: Settlement) -> str | None:
+    """The account that a settlement of one key and without fees is against: it balances by construction. None for others."""
+    account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
+    if account is None or len(settlement.deltas) != 1 or settlement.fees:
+        return None
+    return account.format(venue=settlement.venue)
+
+
 def of_settlement(settlement: Settlement) -> tuple[Leg, ...]:
     """Postings of what a venue did on its own.
 
@@ -82,11 +90,12 @@ def of_settlement(settlement: Settlement) -> tuple[Leg, ...]:
         ComponentError: PNL-003, the legs of a token do not sum to zero (an arrival that is not what had left).
     """
     venue = settlement.venue
-    account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
-    if account is not None and len(settlement.deltas) == 1 and not settlement.fees:
+    account = counter_account(settlement)
+    if account is not None:
         ((key, delta),) = settlement.deltas.items()
         token = token_of(key)
-        return (Leg(key, token, delta), Leg(account.format(venue=venue), token, -delta))  # balanced by construction
+        return (Leg(key, token, delta), Leg(account, token, -delta))
+    account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
     legs = [Leg(key, token_of(key), delta) for key, delta in settlement.deltas.items()]
     legs += [Leg(f"fees:{venue}", token_of(key), fee) for key, fee in settlement.fees.items() if fee]
     if account is not None:

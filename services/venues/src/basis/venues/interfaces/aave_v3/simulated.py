@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import JsonValue
 
 from basis.models.config import AaveConfig, AaveReserveConfig
 from basis.models.instruments import AAVE_RESERVES, Venue, asset_of, holding_key
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from basis.models.config import RunConfig
+    from basis.models.messages import Detail
     from basis.models.order import Order
     from basis.runtime.valuation import Valuer
 
@@ -180,7 +180,7 @@ def _liquidation(account: AccountData, ledger: Mapping[str, float], at: At) -> S
     after = account_data(_moved(ledger, deltas), at)
     debt_index = at.market[f"borrow_index:{debt.token}"]
     index = at.market[f"liquidity_index:{collateral.token}"]
-    details: dict[str, JsonValue] = {
+    details: dict[str, Detail] = {
         "health_factor_before": account.health_factor,
         "health_factor_after": after.health_factor,
         "debt_token": debt.token,

@@ -19,9 +19,8 @@ from basis.venues.interfaces.cex.account import open_perps, required_maintenance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import JsonValue
-
     from basis.models.config import CexConfig
+    from basis.models.messages import Detail
     from basis.venues.core.interface import At, Floats, Ledger, Stretch
     from basis.venues.interfaces.cex.account import Perp
 
@@ -53,7 +52,7 @@ def funding(venue: str, stretch: Stretch) -> list[Settlement]:
         # signed, so perp_notional does not serve: -quantity x price x rate, or -(contracts / price) x rate
         sizes = margin_units(entry.symbol, np.full(len(places), quantity), prices)
         amounts = -(sizes * rates) if is_inverse(entry.symbol) else -(sizes * prices * rates)
-        still: dict[str, JsonValue] = {"symbol": entry.symbol, "quantity": quantity, "token": token}
+        still: dict[str, Detail] = {"symbol": entry.symbol, "quantity": quantity, "token": token}
         ticks = (places + stretch.first_tick).tolist()
         for tick, rate, price, amount in zip(ticks, rates.tolist(), prices.tolist(), amounts.tolist(), strict=True):
             details = still | {"funding_rate": rate, "mark_price": price, "amount": amount}

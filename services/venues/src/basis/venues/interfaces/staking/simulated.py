@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from basis.models.config import RunConfig
+    from basis.models.messages import Detail
     from basis.models.order import Order
 
 _WALLET = "wallet:BaseToken:ETH"
@@ -98,7 +99,7 @@ class SimulatedStaking(PassiveVenue):
             left -= amount
             if stretch.first_tick <= tick < stretch.first_tick + stretch.ticks:
                 deltas = {self._claim: -amount, _WALLET: amount}
-                details: dict[str, JsonValue] = {"amount": amount, "token": "ETH"}
+                details: dict[str, Detail] = {"amount": amount, "token": "ETH"}
                 kind = SettlementKind.UNSTAKE_ARRIVAL
                 found.append(Settlement(tick=tick, venue=self._venue, kind=kind, deltas=deltas, details=details))
         return found
@@ -128,7 +129,7 @@ class SimulatedStaking(PassiveVenue):
         if supplied:
             weeth += supplied * market["liquidity_index:weETH"]
         amount = weeth * rate * per_eeth
-        details: dict[str, JsonValue] = {"token": token, "eeth": weeth * rate, "per_eeth": per_eeth, "amount": amount}
+        details: dict[str, Detail] = {"token": token, "eeth": weeth * rate, "per_eeth": per_eeth, "amount": amount}
         in_king = self._config(stretch.config).king.get(token, 0.0)
         if in_king > 0.0:
             details |= {"king_amount": amount / in_king, f"{token.lower()}_per_king": in_king}
