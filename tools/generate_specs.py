@@ -1226,7 +1226,7 @@ COMPONENTS = (
     Component(
         "position_update_handler",
         "PositionUpdateHandler",
-        _files(_MONITORS, "core/position_update_handler", "core/postings", "core/assessment"),
+        _files(_MONITORS, "core/position_update_handler", "core/postings", "core/settlement_events", "core/assessment"),
         (*_COMMITTED, "reconciliations", "execution_deltas"),
         _tests("unit/components/test_monitors_position_update_handler", "unit/components/test_monitors_postings"),
     ),
