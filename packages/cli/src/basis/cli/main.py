@@ -222,6 +222,23 @@ def data_check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catal
     raise typer.Exit(data.check(folder, as_json=json_))
 
 
+@data_app.command("fetch")
+def data_fetch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catalogue; made where it is missing.")],
+    series: Annotated[
+        list[str] | None, typer.Argument(metavar="SERIES", help="e.g. binance/btcusdt_perp_1h, okx/ethusdt_funding.")
+    ] = None,
+    mode: Annotated[list[str] | None, typer.Option("--mode", help="All exchange series that a mode reads.")] = None,
+    start: Annotated[str, typer.Option(help="First time, ISO 8601, UTC.")] = "2024-01-01",
+    end: Annotated[str | None, typer.Option(help="Before this time. Default: now.")] = None,
+    json_: Json = False,
+) -> None:
+    """Download bars and funding of exchanges; goes on where it was interrupted, extends what is there."""
+    from basis.cli.commands import data_fetch as found  # noqa: PLC0415
+
+    raise typer.Exit(found.command(folder, series or [], mode or [], start, end, as_json=json_))
+
+
 @analyze_app.command("lookahead")
 def analyze_lookahead(
     mode: Annotated[str, typer.Argument(help="Mode.")],
