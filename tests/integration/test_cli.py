@@ -11,14 +11,18 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import typer
 
 from basis.cli import backtest
-from basis.cli.main import main
+from basis.cli.main import app, main
 from basis.venues.data import synthetic
 from basis.venues.data.sample import write_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPO = Path(__file__).resolve().parents[2]
 CONTRACT = {
@@ -394,3 +398,84 @@ def test_an_outdated_default_sample_is_made_anew(basis: Basis, data: Path, monke
     assert "older version" in told[0]
     backtest.ensure_data(old, given=False, tell=told.append)  # no marker: not a sample of ours, left alone
     assert len(told) == 2
+
+
+def test_the_result_for_people_holds_the_curve(basis: Basis) -> None:
+    said = basis("backtest", "pure_lending_usdt", *MONTH)
+    assert said.code == 0
+    (line,) = (line for line in said.out.splitlines() if "▁" in line)
+    assert line.strip(" │").split()[-1].startswith("▁")
+    assert "█" in line
+    assert "lowest, highest" in said.out
+
+
+def test_doctor_looks_at_everything_it_names(basis: Basis) -> None:
+    found = {row["what"]: row for row in basis.json("doctor")}
+    assert set(found) == {
+        "python", "nats-server", "configs", "data", "logs", "disk", "http port", "nats port", "API keys", "docker",
+        "chromium", "node",
+    }  # fmt: skip
+    assert all(row["found"] for row in found.values())
+    basis._patch.setenv("BASIS_GATEWAY_HOST", "0.0.0.0")
+    said = basis("doctor", "--json")
+    assert said.code == 1
+    keys = next(row for row in json.loads(said.out) if row["what"] == "API keys")
+    assert not keys["ok"]
+    assert "basis keys new" in keys["found"]
+
+
+def completed(folder: Path, *words: str) -> list[str]:
+    """What the shell is offered for the last of some words."""
+    script = Path(sys.executable).with_name("basis")
+    env = os.environ | {
+        "_BASIS_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(("basis", *words)),
+        "COMP_CWORD": str(len(words)),
+        "BASIS_CONFIGS_DIR": str(REPO / "configs"),
+        "BASIS_LOGS_DIR": str(folder),
+    }
+    return subprocess.run([script], env=env, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+
+
+def test_the_shell_completes_commands_modes_and_runs(tmp_path: Path) -> None:
+    (tmp_path / ("ab" * 16)).mkdir()
+    (tmp_path / ".event-logger").mkdir()
+    assert completed(tmp_path, "bac") == ["backtest"]
+    assert completed(tmp_path, "backtest", "eth_l") == ["eth_leveraged"]
+    assert completed(tmp_path, "runs", "show", "a") == ["ab" * 16]
+    assert completed(tmp_path, "verify", "x") == []
+
+
+def test_completion_installs_itself(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("basis")
+    env = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [script, "--install-completion", "bash"], env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "installed" in done.stdout
+    assert "basis.sh" in (tmp_path / ".bashrc").read_text()
+    assert "_BASIS_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "basis.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    "module", ["numpy", "pyarrow", "fastapi", "polars", "nats", "faststream", "rich.table", "plotly"]
+)
+def test_the_command_line_itself_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, basis.cli.main; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_every_command_that_reads_can_answer_in_json() -> None:
+    root = typer.main.get_command(app)
+    silent = {"service", "up"}
+
+    def leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                yield from leaves(inner, (*path, name))
+        else:
+            yield path, command
+
+    for path, command in leaves(root, ()):
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert "--json" in options or path[-1] in silent, path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import polars as pl
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 UNKNOWN = "0" * 32
-WEEKS = {"start": "2022-01-03", "end": "2022-09-01"}
+WEEKS: dict[str, Any] = {"start": "2022-01-03", "end": "2022-09-01"}
 SLOW = {"engine.initial_window": 1, "engine.max_window": 1}
 
 
@@ -122,6 +122,7 @@ def test_orders_and_events_are_all_there(run: Run) -> None:
     held = run.events("strategy_decisions", text="entry_full")
     assert 0 < len(held) < len(events)
     assert run.at(0).tick == 0
+    assert report.final_value is not None
     assert sum(day.pnl for day in run.pnl().days) == pytest.approx(report.final_value - 100, rel=1e-9)
 
 

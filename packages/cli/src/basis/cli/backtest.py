@@ -73,7 +73,7 @@ def ensure_data(folder: Path, *, given: bool, tell: Callable[[str], None]) -> No
         InputError: DATA-001, the named catalogue is not there, or the sample cannot be written.
     """
     if folder.is_dir():
-        if not given and _is_outdated_sample(folder):
+        if not given and is_outdated_sample(folder):
             tell(f"the synthetic sample in {folder} is of an older version: making it anew")
             shutil.rmtree(folder)
         else:
@@ -90,7 +90,7 @@ def ensure_data(folder: Path, *, given: bool, tell: Callable[[str], None]) -> No
         raise InputError("DATA-001", f"cannot write {folder}: {error.strerror or error}", "cli") from error
 
 
-def _is_outdated_sample(folder: Path) -> bool:
+def is_outdated_sample(folder: Path) -> bool:
     """True where a generator of another version than ours made the folder: golden runs and ML signals need this one."""
     marker = folder / SAMPLE_MARKER
     try:

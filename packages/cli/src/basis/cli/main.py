@@ -27,9 +27,26 @@ app = typer.Typer(
 )
 
 
+def _modes(incomplete: str) -> list[str]:
+    """Modes that a word may become, for the shell."""
+    from basis.runtime.settings import Settings  # noqa: PLC0415
+
+    return sorted(path.stem for path in (Settings().configs_dir / "modes").glob(f"{incomplete}*.yaml"))
+
+
+def _runs(incomplete: str) -> list[str]:
+    """Runs of the log root that a word may become, for the shell."""
+    from basis.runtime.settings import Settings  # noqa: PLC0415
+
+    return sorted(path.name for path in Settings().logs_dir.glob(f"{incomplete}*") if len(path.name) == 32)
+
+
+Mode = Annotated[str, typer.Argument(help="A mode of configs/modes, see 'basis modes list'.", autocompletion=_modes)]
+
+
 @app.command()
 def backtest(
-    mode: Annotated[str, typer.Argument(help="A mode of configs/modes, see 'basis modes list'.")],
+    mode: Mode,
     start: Annotated[
         str | None, typer.Option(help="First tick, ISO 8601, UTC. Default: where the data begins.")
     ] = None,
@@ -85,7 +102,9 @@ app.add_typer(keys_app, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Root of the run directories. Default: logs/.")]
-Cid = Annotated[str, typer.Argument(metavar="CID", help="correlation_id of the run, 32 hex digits.")]
+Cid = Annotated[
+    str, typer.Argument(metavar="CID", help="correlation_id of the run, 32 hex digits.", autocompletion=_runs)
+]
 
 
 @runs_app.command("list")
@@ -172,7 +191,7 @@ def modes_list(json_: Json = False) -> None:
 
 @modes_app.command("show")
 def modes_show(
-    mode: Annotated[str, typer.Argument(help="Mode.")],
+    mode: Mode,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
     ] = None,
@@ -186,7 +205,7 @@ def modes_show(
 
 @modes_app.command("schema")
 def modes_schema(
-    mode: Annotated[str, typer.Argument(help="Mode.")],
+    mode: Mode,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
     ] = None,
@@ -241,7 +260,7 @@ def data_fetch(
 
 @analyze_app.command("lookahead")
 def analyze_lookahead(
-    mode: Annotated[str, typer.Argument(help="Mode.")],
+    mode: Mode,
     start: Annotated[str | None, typer.Option(help="First tick. Default: where the data begins.")] = None,
     end: Annotated[str | None, typer.Option(help="Last tick. Default: where the data ends.")] = None,
     capital: Annotated[float | None, typer.Option(help="Initial capital in the share class.")] = None,

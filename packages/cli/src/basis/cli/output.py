@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from rich.table import Table
+
     from basis.cli.backtest import Finished
     from basis.models.errors import ComponentError
-    from basis.models.messages import RunStatus
+    from basis.models.messages import RunOutcome, RunStatus
 
 _BAR = 30
 
@@ -107,6 +109,7 @@ def print_result(finished: Finished) -> None:
         table.add_row("total return", f"{result.total_return:.4%}")
         table.add_row("annualised", f"{result.annualized_return:.4%} (target {result.target_apy:.2%})")
         table.add_row("max drawdown", f"{result.max_drawdown:.4%}")
+        _add_equity(table, outcome, console.encoding)
         table.add_row("costs", ", ".join(f"{kind} {paid:,.6f}" for kind, paid in result.fees.items()))
         table.add_row("attribution gap", f"{result.attribution_gap:.3e} {unit}")
     table.add_row("ticks", f"{outcome.ticks:,} ({outcome.ticks / max(outcome.loop_s, 1e-9):,.0f} ticks/s)")
@@ -114,3 +117,15 @@ def print_result(finished: Finished) -> None:
     table.add_row("event hash", str(outcome.event_hash))
     table.add_row("log", str(outcome.log_directory))
     console.print(table)
+
+
+def _add_equity(table: Table, outcome: RunOutcome, encoding: str) -> None:
+    """The curve in one line, and between what it moves."""
+    from basis.cli import sparkline  # noqa: PLC0415 - only where a person reads
+
+    values = sparkline.equity_of(outcome)
+    if len(values) < 2:
+        return
+    if encoding.lower().startswith("utf"):
+        table.add_row("equity", sparkline.draw(values))
+    table.add_row("lowest, highest", f"{min(values):,.6f}, {max(values):,.6f} (of {len(values)} places)")

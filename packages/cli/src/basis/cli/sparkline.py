@@ -1,14 +1,18 @@
-"""A curve in one line of a terminal."""
+"""A curve in one line of a terminal; :func:`equity_of` reads the fifty lines of a run's log that one needs."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+    from basis.models.messages import RunOutcome
+
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_POINTS = 50
 
 
 def draw(values: Sequence[float]) -> str:
@@ -21,10 +25,18 @@ def draw(values: Sequence[float]) -> str:
         return ""
     if not all(map(math.isfinite, values)):
         raise ValueError("a sparkline needs finite values")
-    low, high = min(values), max(values)
-    if low == high:
-        return _BLOCKS[0] * len(values)
-    # halves first: the difference of two large floats may overflow
-    return "".join(
-        _BLOCKS[round((value / 2 - low / 2) / (high / 2 - low / 2) * (len(_BLOCKS) - 1))] for value in values
-    )
+    low = min(values) / 2.0  # halves first: the difference of two large floats may overflow
+    span = max(values) / 2.0 - low
+    if span <= 0.0:
+        return BLOCKS[0] * len(values)
+    return "".join(BLOCKS[round((value / 2.0 - low) / span * (len(BLOCKS) - 1))] for value in values)
+
+
+def equity_of(outcome: RunOutcome) -> tuple[float, ...]:
+    """Equity of a run at places spread evenly over its log; empty where the log is not on this machine."""
+    from basis.results.lines import EventFile  # noqa: PLC0415 - only where a person reads
+
+    if outcome.log_directory is None:
+        return ()
+    with EventFile(Path(outcome.log_directory) / "events" / "exposures.jsonl") as file:
+        return tuple(float(file.parse(line)["share_class_value"]) for line in file.sample(_POINTS))

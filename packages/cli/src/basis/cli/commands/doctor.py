@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+from basis.cli.backtest import is_outdated_sample
 from basis.cli.output import Rows, print_json, print_rows
 from basis.event_logger.directories import LogDirectoryManager
+from basis.gateway import keys
 from basis.models.errors import ComponentError
 from basis.runtime import config_loader
 from basis.runtime.nats_server import NatsServer, NatsServerError, find_binary
@@ -42,7 +45,13 @@ def command(*, as_json: bool) -> int:
         _logs(settings),
         _disk(settings),
         _port(settings),
+        _nats_port(settings),
+        _keys(settings),
         _docker(),
+        _program(
+            "chromium", ("chromium", "chromium-browser", "google-chrome"), "the tests of the dashboard in a browser"
+        ),
+        _program("node", ("node",), "anvil, for live tests against Ethereum's own contracts"),
     ]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -81,9 +90,16 @@ def _configs(settings: Settings) -> Finding:
 
 
 def _data(settings: Settings) -> Finding:
-    there = settings.data_dir.is_dir()
-    hint = "" if there else ": made on the first 'basis backtest', or with 'basis data sample DIR'"
-    return Finding("data", there, f"{settings.data_dir}{hint}", needed=False)
+    if not settings.data_dir.is_dir():
+        hint = "made on the first 'basis backtest', or with 'basis data sample DIR'"
+        return Finding("data", False, f"{settings.data_dir}: {hint}", needed=False)
+    series = sum(1 for _ in settings.data_dir.rglob("*.parquet"))
+    if is_outdated_sample(settings.data_dir):
+        return Finding(
+            "data", False, f"{settings.data_dir}: a sample of an older version, made anew on use", needed=False
+        )
+    found = f"{series} series in {settings.data_dir}; 'basis data check' looks inside"
+    return Finding("data", series > 0, found, needed=False)
 
 
 def _logs(settings: Settings) -> Finding:
@@ -106,6 +122,31 @@ def _port(settings: Settings) -> Finding:
     where = f"{settings.gateway_host}:{settings.gateway_port}"
     hint = "in use: a gateway runs there, or set BASIS_GATEWAY_PORT" if taken else "free"
     return Finding("http port", not taken, f"{where} {hint}", needed=False)
+
+
+def _nats_port(settings: Settings) -> Finding:
+    """Of a server that runs beside: a backtest brings its own."""
+    where = urlsplit(settings.nats_url.split(",")[0])
+    host, port = where.hostname or "127.0.0.1", where.port or 4222
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        there = probe.connect_ex((host, port)) == 0
+    found = "a server answers" if there else "no server: 'basis backtest' brings its own"
+    return Finding("nats port", there, f"{host}:{port} {found}", needed=False)
+
+
+def _keys(settings: Settings) -> Finding:
+    try:
+        ring = keys.required(settings)
+    except ComponentError as error:
+        return Finding("API keys", False, error.message)
+    found = f"{len(ring.keys)} keys" if ring else f"none asked for at {settings.gateway_host}"
+    return Finding("API keys", True, found)
+
+
+def _program(what: str, names: tuple[str, ...], purpose: str) -> Finding:
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    return Finding(what, found is not None, found or f"not installed: for {purpose} only", needed=False)
 
 
 def _docker() -> Finding:
