@@ -1192,6 +1192,22 @@ COMPONENTS = (
         _tests("unit/components/test_venues_wallet", "unit/runtime/test_gas"),
     ),
     Component(
+        "on_chain",
+        "Live on-chain venue",
+        (
+            *_files(_VENUES, "live/chain/venue", "live/chain/plan", "live/chain/state", "live/chain/sending"),
+            *_files(_VENUES, "live/chain/wallet", "live/chain/tracker", "live/chain/receipts", "live/chain/handshakes"),
+            *_files(_VENUES, "live/chain/history", "live/chain/market", "live/chain/onboarding"),
+            *_files(_VENUES, "live/chain/factory", "live/chain/rpc"),
+            "shared/models/src/basis/models/chain_config.py",
+        ),
+        ("execution_deltas",),
+        (
+            *_tests("chain/test_operations", "chain/test_faults", "chain/test_executor", "chain/test_parity"),
+            *_tests("chain/test_secrets", "unit/venues/test_chain_plan", "unit/venues/test_chain_amounts"),
+        ),
+    ),
+    Component(
         "position_monitor",
         "PositionMonitor",
         (*_files(_MONITORS, "core/position_monitor", "core/columns"), *_files(_RUNTIME, "valuation")),
