@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _WAITING: Final = 64
 """Runs that may wait; what is more is made when somebody asks for it."""
+_AT_START: Final = 3
+"""Runs that are prepared at the start, the newest."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +52,17 @@ class Preparer:
         with contextlib.suppress(asyncio.QueueFull, ComponentError):
             self._queue.put_nowait(codec.decode(payload, RunSealed).correlation_id)
 
+    async def _newest(self) -> None:
+        """The runs that somebody will look at first, after a start beside logs that are there already."""
+        with contextlib.suppress(ComponentError):
+            on_disk = await self._runs.read(self._runs.results.registry.summaries)
+            ended = sorted((run.ended_at, cid) for cid, run in on_disk.items() if run.ended_at is not None)
+            for _, correlation_id in ended[: -_AT_START - 1 : -1]:
+                self._queue.put_nowait(correlation_id)
+
     async def _work(self) -> None:
         await asyncio.to_thread(warm)
+        await self._newest()
         while True:
             correlation_id = await self._queue.get()
             try:

@@ -32,6 +32,8 @@ _IN_MEMORY: Final = 48
 """Groups of columns kept in memory; one of a 105,121-tick run is some megabytes."""
 _FORMAT: Final = "1"
 """Changes when what is cached changes."""
+_COMPUTED: Final = ("capital", "growth", "drawdown")
+"""Columns of the group ``equity`` that are not in the log."""
 _COMPONENT = "results_cache"
 _log = logging.getLogger(__name__)
 
@@ -121,8 +123,8 @@ def _extracted(run: RunDir, metadata: RunMetadata, group: str, before: _Kept | N
         offset = before.offset if before is not None and before.offset <= file.size else 0
         frame = extract.read(file, known, offset)
         if before is not None and offset:
-            added = frame.select(column for column in before.frame.columns if column in frame.columns)
-            frame = extract.last_of_tick(pl.concat([before.frame.select(added.columns), added]))
+            known_part = before.frame.drop(_COMPUTED, strict=False)
+            frame = extract.last_of_tick(pl.concat([known_part, frame], how="diagonal"))
         size = file.size
     if group == "equity":
         frame = _with_capital(frame, run, metadata)
@@ -137,7 +139,10 @@ def _with_capital(frame: pl.DataFrame, run: RunDir, metadata: RunMetadata) -> pl
     capital = growth.capital_column(metadata.initial_capital, ticks, flows)
     found = growth.growth(equity, capital)
     return frame.with_columns(
-        pl.Series("capital", capital), pl.Series("growth", found.unit), pl.Series("drawdown", found.drawdown)
+        **{
+            name: pl.Series(values)
+            for name, values in zip(_COMPUTED, (capital, found.unit, found.drawdown), strict=True)
+        }
     )
 
 

@@ -52,14 +52,13 @@ class Picture(NamedTuple):
 
 
 def available(run: RunDir, metadata: RunMetadata) -> tuple[ColumnInfo, ...]:
-    """Columns that a run has, read from the first and last line of each file."""
+    """Columns that a run has, read from some lines of each file."""
     found: list[str] = []
     for group in extract.GROUPS.values():
         with EventFile(run.event_file(group.event_type)) as file:
-            ends = [file.parse(line) for line in (file.first(), file.last()) if line]
-        if ends:
-            of_group = extract.shape(group.name, *ends).names
-            found += names.EQUITY_COLUMNS if group.name == "equity" else of_group
+            if file.size:
+                of_group = extract.shape_of(file, group).names
+                found += names.EQUITY_COLUMNS if group.name == "equity" else of_group
     return names.describe(found, metadata.share_class, names.triggers(metadata.config))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from basis.models.errors import InputError
 from basis.models.events import EVENT_MODELS
@@ -20,9 +20,20 @@ MAX_LIMIT: Final = 1_000
 """Events of one page."""
 MAX_PAGE_BYTES: Final = 4_000_000
 """A page ends after about so much, however many events were asked for."""
-MAX_SCANNED: Final = 200_000
+MAX_SCANNED: Final = 1_000_000
 """Lines that one request looks at when it searches for a text; the next page goes on there."""
 _COMPONENT = "events"
+
+
+class _Found(NamedTuple):
+    """A line, or a stretch of lines that were looked at for nothing."""
+
+    order: int
+    """Order key of the last of them."""
+    line: bytes
+    """Empty for a stretch."""
+    file: EventFile
+    looked_at: int
 
 
 def check_types(types: Sequence[str]) -> tuple[str, ...]:
@@ -66,14 +77,15 @@ def page(
     scanned, size, last = 0, 0, after
     with ExitStack() as stack:
         files = [stack.enter_context(EventFile(run.event_file(name))) for name in check_types(types)]
-        streams = [_from(file, after + 1) for file in files]
-        for order, line, file in heapq.merge(*streams, key=lambda item: item[0]):
+        streams = [_searched(file, after + 1, wanted) for file in files]
+        for found in heapq.merge(*streams, key=lambda one: one.order):
             if len(items) >= limit or scanned >= max_scanned or size >= MAX_PAGE_BYTES:
                 return EventPage(items=items, next=last, scanned=scanned)
-            scanned, last = scanned + 1, order
-            if not wanted or wanted in line.lower():
-                size += len(line)
-                items.append(EventLine(type=file.path.stem, order=order, event=file.parse(line)))
+            scanned, last = scanned + found.looked_at, found.order
+            if found.line:
+                size += len(found.line)
+                event = found.file.parse(found.line)
+                items.append(EventLine(type=found.file.path.stem, order=found.order, event=event))
     return EventPage(items=items, next=None, scanned=scanned)
 
 
@@ -92,8 +104,8 @@ def one(run: RunDir, event_type: str, order: int) -> bytes:
     """
     check_types([event_type])
     with EventFile(run.event_file(event_type)) as file:
-        for found, line, _ in _from(file, order):
-            if found == order:
+        for line in file.lines(file.offset_of(order)):
+            if order_of(line, file.path) == order:
                 return line.rstrip(b"\n")
             break
     raise InputError("RUN-001", f"run {run.correlation_id} has no event {order} of {event_type}", _COMPONENT)
@@ -106,6 +118,13 @@ def between(run: RunDir, event_type: str, first: int, end: int) -> Iterator[dict
             yield file.parse(line)
 
 
-def _from(file: EventFile, order: int) -> Iterator[tuple[int, bytes, EventFile]]:
-    for line in file.lines(file.offset_of(order)):
-        yield order_of(line, file.path), line, file
+def _searched(file: EventFile, order: int, wanted: bytes) -> Iterator[_Found]:
+    """Lines from an order key on that hold a text; of a stretch without it only how far it reaches."""
+    for block in file.blocks(file.offset_of(order)):
+        if wanted and wanted not in block.lower():
+            last = block[block.rfind(b"\n", 0, -1) + 1 :]
+            yield _Found(order_of(last, file.path), b"", file, block.count(b"\n"))
+            continue
+        for line in block.splitlines(keepends=True):
+            fits = not wanted or wanted in line.lower()
+            yield _Found(order_of(line, file.path), line if fits else b"", file, 1)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 8 * 1024**2
 """Bytes of lines that are parsed at once."""
+_EXAMPLES: Final = 16
+"""Lines that show which instruments, assets and venues a file has."""
 _SIDE_BY_SIDE: Final = 3
 """Blocks in hand: two that are parsed, and one that is read meanwhile."""
 TICK: Final = "tick"
@@ -44,10 +46,10 @@ GROUPS: Final[Mapping[str, Group]] = {
     group.name: group
     for group in (
         Group("equity", "exposures", required=True),
-        Group("exposure", "exposures", required=True),
+        Group("exposure", "exposures", required=False),
         Group("attribution", "pnl_calculations", required=True),
         Group("risk", "risk_assessments", required=False),
-        Group("position", "positions", required=True),
+        Group("position", "positions", required=False),
     )
 }
 """Name -> group. ``equity`` alone is what a run page needs first, and quick to read."""
@@ -66,7 +68,7 @@ class Shape(NamedTuple):
 
 
 def shape(group: str, *examples: Mapping[str, Any]) -> Shape:
-    """Columns of a group, as example lines of the file show them."""
+    """Columns of a group, as example events show them; a value that a line does not have is null."""
     schema: dict[str, pl.DataType | type[pl.DataType]] = {"order": pl.Int64}
     columns: dict[str, pl.Expr] = {}
     match group:
@@ -103,6 +105,11 @@ def shape(group: str, *examples: Mapping[str, Any]) -> Shape:
     return Shape(tuple(columns), schema, tuple(expr.alias(name) for name, expr in columns.items()))
 
 
+def shape_of(file: EventFile, group: Group) -> Shape:
+    """Columns of a group in a file: instruments and assets are those of some lines, the first and the last among them."""
+    return shape(group.name, *(file.parse(line) for line in file.sample(_EXAMPLES)))
+
+
 def _keys(examples: Any, field: str) -> list[str]:
     return list(dict.fromkeys(key for example in examples for key in example.get(field) or {}))
 
@@ -113,8 +120,7 @@ def read(file: EventFile, group: Group, start: int = 0) -> pl.DataFrame:
     Raises:
         ComponentError: LOG-004, a line is no event of that type; names the file and the line.
     """
-    ends = [file.parse(line) for line in (file.first(), file.last()) if line]
-    wanted = shape(group.name, *ends)
+    wanted = shape_of(file, group)
     parts = list(_parsed(file, group, wanted, start))
     return last_of_tick(pl.concat(parts)) if parts else empty(wanted)
 
