@@ -1,9 +1,9 @@
 // The HTTP API: one place that knows paths, keys and problem documents.
 
+import { API, KEY, key, take } from "./early.js";
 import { askForKey } from "./key.js";
 
-export const API = "/api/v1";
-const KEY = "basis.api-key";
+export { API };
 
 /** What the server said was wrong (RFC 9457), or that it did not answer. */
 export class Problem extends Error {
@@ -12,14 +12,6 @@ export class Problem extends Error {
     this.status = status;
     this.title = body.title ?? "";
     this.code = body.error_code ?? null;
-  }
-}
-
-function key() {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
   }
 }
 
@@ -42,7 +34,8 @@ export async function call(path, options = {}) {
     if (secret !== null) headers.set("X-API-Key", secret);
     let answer;
     try {
-      answer = await fetch(path.startsWith("/") ? path : `${API}/${path}`, { ...options, headers });
+      const url = path.startsWith("/") ? path : `${API}/${path}`;
+      answer = await ((options.method === undefined && take(url)) || fetch(url, { ...options, headers }));
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Problem(0, { title: "no answer", detail: "The gateway does not answer. Is it still running?" });

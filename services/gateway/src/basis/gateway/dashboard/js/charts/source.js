@@ -2,8 +2,8 @@
 
 import { get } from "../api.js";
 import { debounce } from "../dom.js";
+import { points } from "../early.js";
 
-const POINTS_PER_PIXEL = 1;
 const SETTLE_MS = 90;
 
 /** Columns of a run. Events: `data` after each load, `fault` with `error`. */
@@ -65,9 +65,4 @@ export class Source extends EventTarget {
     }
     return low - 1;
   }
-}
-
-/** Points that fill the window's width. */
-export function points() {
-  return Math.round(Math.min(2400, Math.max(400, innerWidth * POINTS_PER_PIXEL)));
 }

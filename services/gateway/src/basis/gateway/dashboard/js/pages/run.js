@@ -5,22 +5,21 @@ import { h, put } from "../dom.js";
 import { count } from "../format.js";
 import { trouble, tabs } from "../parts.js";
 import { go, remember } from "../router.js";
-import { points } from "../charts/source.js";
+import { firstQuestions } from "../early.js";
 import { follow } from "../run/progress.js";
 import { heading, stats } from "../run/heading.js";
 import { overview } from "../run/overview.js";
 
-const FIRST_CURVES = ["equity", "capital", "drawdown"];
 const MOVING = new Set(["queued", "running"]);
 
 export async function show(main, { signal, parameters, id }) {
   put(main, h("div", { class: "skeleton tall" }));
   let report, curves;
+  const questions = firstQuestions(id);
   try {
-    // both at once: the curve of equity is the first thing to see
     [report, curves] = await Promise.all([
-      get(`results/${id}`, {}, signal),
-      get(`results/${id}/curves`, { columns: FIRST_CURVES.join(","), points: points() }, signal).catch((error) => {
+      get(questions.report, {}, signal),
+      get(questions.curves, {}, signal).catch((error) => {
         if (error.name === "AbortError") throw error;
         return null; // a run without a single tick has no curves
       }),
@@ -36,7 +35,8 @@ export async function show(main, { signal, parameters, id }) {
   const page = h("div", { class: "stack run" }, heading(report, { again, moving }), failure(report));
   const open = { order: parameters.get("order"), tick: parameters.get("tick") };
   const drawn = curves !== null && curves.ticks.length > 0 ? curves : null;
-  const board = overview(report, drawn, { signal, tick: open.tick });
+  const charts = drawn === null ? null : get(questions.charts, {}, signal).then((found) => found.charts);
+  const board = overview(report, drawn, { signal, tick: open.tick, charts });
   const parts = tabs("Parts of the run", [
     { name: "overview", title: "Overview", make: (panel) => panel.append(board.element) },
     { name: "orders", title: "Orders", note: ` ${count(report.counts?.orders ?? 0)}`, make: async (panel) => {

@@ -1,23 +1,22 @@
 // The curves of a run and the state at the cursor.
 
-import { h } from "../dom.js";
+import { get } from "../api.js";
+import { debounce, h, put } from "../dom.js";
 import { amount, count, day, minute, money, percent, percentAxis, venue, words } from "../format.js";
 import { Panel } from "../charts/panel.js";
 import { paintOrders, paintStack, paintTriggers, paintZero, stack } from "../charts/painting.js";
 import { Source } from "../charts/source.js";
 import { View } from "../charts/view.js";
 import { cursorKey } from "../charts/gestures.js";
-import { empty, iconButton } from "../parts.js";
+import { empty, iconButton, trouble } from "../parts.js";
 import { remember } from "../router.js";
-import { debounce, put } from "../dom.js";
 import { statePanel } from "./state.js";
-import { get } from "../api.js";
 
 const ORDER_MARKS = 500;
 const MARKS_AFTER_MS = 700; // the curves come first
 
 /** Charts and state panel; `view` is null where there is nothing to draw yet. */
-export function overview(report, curves, { signal, tick }) {
+export function overview(report, curves, { signal, tick, charts }) {
   const element = h("div", { class: "overview" });
   if (curves === null) {
     element.append(h("div", { class: "card whole" }, empty("Nothing to draw yet", report.status === "failed" ? "The run failed before its first tick." : "Curves appear after the first ticks of the run.")));
@@ -29,16 +28,21 @@ export function overview(report, curves, { signal, tick }) {
   const equity = new Source(report.correlation_id, ["equity", "capital", "drawdown"], view, signal);
   equity.take(curves);
   const marks = [];
-  const panels = [equityPanel, drawdownPanel, attributionPanel, exposurePanel, healthPanel, ltvPanel, marginPanel]
-    .map((make) => make({ report, view, equity, signal, marks })).filter(Boolean);
-  const [first, second, ...rest] = panels;
-  element.append(
-    h("div", { class: "lead card" }, toolbar(view, equity), reachable(first, view), second.element),
-    statePanel(report, view, signal),
-    h("div", { class: "rest" }, rest.map((panel) => h("div", { class: "card" }, panel.element))));
+  const context = { report, view, equity, signal, marks };
+  const [first, second] = [equityPanel(context), drawdownPanel(context)];
+  const rest = h("div", { class: "rest" });
+  element.append(h("div", { class: "lead card" }, toolbar(view, equity), reachable(first, view), second.element), statePanel(report, view, signal), rest);
+  charts.then((found) => draw(rest, context, found), (error) => error.name !== "AbortError" && put(rest, trouble(error)));
   view.addEventListener("cursor", debounce(() => remember({ tick: view.cursor === view.total - 1 ? null : view.cursor }), 400), { signal });
   setTimeout(() => signal.aborted || loadMarks(report, marks, first, signal), MARKS_AFTER_MS);
   return { element, view, grow: () => grow(report, view, equity, signal) };
+}
+
+/** The charts that the server finds worth drawing for this run. */
+function draw(rest, context, charts) {
+  const columns = Object.fromEntries(charts.map((chart) => [chart.name, chart.columns]));
+  const panels = [attributionPanel, exposurePanel, healthPanel, ltvPanel, marginPanel].map((make) => make(context, columns));
+  put(rest, panels.filter(Boolean).map((panel) => h("div", { class: "card" }, panel.element)));
 }
 
 /** Take the curves of a run anew that has gone on meanwhile. */
@@ -117,34 +121,31 @@ function drawdownPanel({ view, equity, signal }) {
     series: [{ name: "drawdown", label: "below the highest so far", color: "loss", width: 1.2, fill: true, fillTo: 0 }] });
 }
 
-const columnsOf = (report, group) => (report.columns ?? []).filter((column) => column.group === group);
-
-function attributionPanel({ report, view, signal }) {
-  const parts = columnsOf(report, "attribution").filter((column) => Math.abs(report.attribution?.[column.name.split(".")[1]] ?? 1) > 0);
-  if (parts.length === 0) return null;
+function attributionPanel({ report, view, signal }, { attribution }) {
+  if (!attribution?.length) return null;
   const unit = report.share_class;
-  const series = parts.map((column) => {
-    const cause = column.name.slice("attribution.".length);
-    return { name: column.name, label: words(cause), color: `c-${cause}` };
+  const series = attribution.map((name) => {
+    const cause = name.slice("attribution.".length);
+    return { name, label: words(cause), color: `c-${cause}` };
   });
   return new Panel({ title: "Where the PnL comes from", unit, height: 240, view, signal, series, stacked: stack, read: (value) => money(value, unit),
-    source: new Source(report.correlation_id, series.map((one) => one.name), view, signal),
+    source: new Source(report.correlation_id, attribution, view, signal),
     under: paintStack, draw: paintZero, range: (low, high) => [Math.min(0, low), Math.max(0, high)],
     note: "Cumulative, stacked: gains above zero, costs below. The line is their sum, the total PnL." });
 }
 
-function exposurePanel({ report, view, signal }) {
-  const columns = columnsOf(report, "exposure").filter((column) => column.name !== "net_delta_usd");
+function exposurePanel({ report, view, signal }, { exposure = [], net_delta: delta = [] }) {
+  if (exposure.length + delta.length === 0) return null;
   const series = [
-    { name: "net_delta_usd", label: "Net delta", color: "ink", width: 2 },
-    ...columns.map((column, i) => ({ name: column.name, label: column.name.split(".")[1], color: `c-${(i % 8) + 1}`, width: 1.3 })),
+    ...exposure.map((name, i) => ({ name, label: name.slice("exposure.".length), color: `c-${(i % 8) + 1}`, width: 1.4 })),
+    ...delta.map((name) => ({ name, label: "Net delta", color: "ink", width: 1.8, dash: true })),
   ];
   const limits = report.triggers?.net_delta;
-  const neutral = report.config?.share_class?.market_neutral;
+  const watched = limits && report.config?.share_class?.market_neutral && report.config?.strategy?.family !== "directional";
   return new Panel({ title: "Exposure and net delta", unit: "USD", view, signal, series, draw: paintZero,
     read: (value) => amount(value, 0), range: (low, high) => [Math.min(0, low), Math.max(0, high)],
     source: new Source(report.correlation_id, series.map((one) => one.name), view, signal),
-    note: limits && neutral ? `Net delta warns at ${percent(limits.warn, 1)} of equity and breaches at ${percent(limits.breach, 1)}.` : null });
+    note: watched ? `Net delta warns at ${percent(limits.warn, 1)} of equity and breaches at ${percent(limits.breach, 1)}.` : null });
 }
 
 const triggersOf = (limits, read) => (limits ? [["warn", "warning"], ["breach", "breach"]]
@@ -159,22 +160,20 @@ function riskPanel(context, title, series, limits, read, more = {}) {
 
 const HIGHEST_HF = 6;
 
-function healthPanel(context) {
-  if (!columnsOf(context.report, "risk").some((column) => column.name === "health_factor")) return null;
+function healthPanel(context, { health_factor: columns }) {
+  if (!columns) return null;
   return riskPanel(context, "Health factor", [{ name: "health_factor", label: "Aave v3", color: "c-1" }], context.report.triggers?.health_factor,
     (value) => amount(value, 3), { range: (low, high) => [Math.min(low, HIGHEST_HF), Math.min(high, HIGHEST_HF)], note: "Liquidation below 1." });
 }
 
-function ltvPanel(context) {
-  if (!columnsOf(context.report, "risk").some((column) => column.name === "ltv")) return null;
-  const limits = context.report.triggers?.ltv;
-  return riskPanel(context, "Loan to value", [{ name: "ltv", label: "Debt over collateral", color: "c-2" }], limits, (value) => percent(value, 1),
-    { height: 150, axisText: percentAxis });
+function ltvPanel(context, { ltv: columns }) {
+  if (!columns) return null;
+  return riskPanel(context, "Loan to value", [{ name: "ltv", label: "Debt over collateral", color: "c-2" }], context.report.triggers?.ltv,
+    (value) => percent(value, 1), { height: 150, axisText: percentAxis });
 }
 
-function marginPanel(context) {
-  const columns = columnsOf(context.report, "risk").filter((column) => column.name.startsWith("margin_ratio."));
-  if (columns.length === 0) return null;
-  const series = columns.map((column, i) => ({ name: column.name, label: venue(column.name.slice("margin_ratio.".length)), color: `c-${(i % 8) + 1}` }));
+function marginPanel(context, { margin_ratio: columns }) {
+  if (!columns) return null;
+  const series = columns.map((name, i) => ({ name, label: venue(name.slice("margin_ratio.".length)), color: `c-${(i % 8) + 1}` }));
   return riskPanel(context, "Margin ratio by venue", series, context.report.triggers?.margin_ratio, (value) => percent(value, 1), { axisText: percentAxis });
 }
