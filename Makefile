@@ -85,7 +85,7 @@ up: data/synthetic ## the six services and NATS as containers, HTTP on http://lo
 	@mkdir -p logs
 	@export BASIS_UID=$$(id -u) BASIS_GID=$$(id -g) PYTHON_IMAGE=$$(deploy/python-image.sh 2>/dev/null || echo python:3.11-slim); \
 	docker compose build -q && docker compose up -d --wait
-	@echo "up: http://localhost:8001/api/v1/docs ; 'make down' ends it"
+	@echo "up: dashboard http://localhost:8001/ , API http://localhost:8001/api/v1/docs ; 'make down' ends it"
 
 down: ## stop the containers, and a dashboard in the background; logs stay
 	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop; fi

@@ -54,8 +54,9 @@ async def _until_told(children: deployment.Children, settings: Settings) -> None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    docs = f"http://{settings.gateway_host}:{settings.gateway_port}/api/v1/docs"
-    print(f"six services on {settings.nats_url}; HTTP API on {docs}; Ctrl-C ends", file=sys.stderr)
+    page = f"http://{settings.gateway_host}:{settings.gateway_port}/"
+    said = f"six services on {settings.nats_url}; dashboard on {page}, HTTP API on {page}api/v1/docs; Ctrl-C ends"
+    print(said, file=sys.stderr)
     watching = asyncio.create_task(children.watch())
     stopping = asyncio.create_task(told.wait())
     await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -96,7 +96,7 @@ function merge(a, b) {
 }
 
 function metrics(found) {
-  const rows = Object.entries(found.metrics).filter(([, one]) => one.a || one.b); // nothing in both is nothing to compare
+  const rows = Object.entries(found.metrics).filter(([, { a, b }]) => [a, b].some((value) => isNumber(value) && value !== 0)); // nothing in both is nothing to compare
   const text = (name, value) => (!isNumber(value) ? "–" : FRACTIONS.has(name) ? percent(value, 3) : Number.isInteger(value) ? count(value) : amount(value));
   return h("section", { class: "card pad stack" }, h("h2", {}, "Figures"), h("div", { class: "scroll" }, h("table", { class: "dense" },
     h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", { class: "num" }, "A"), h("th", { class: "num" }, "B"), h("th", { class: "num" }, "B − A"))),

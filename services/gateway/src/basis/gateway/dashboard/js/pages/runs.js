@@ -110,7 +110,7 @@ function first() {
 function table(runs, chosen, picked) {
   return h("table", { class: "runs" },
     h("thead", {}, h("tr", {}, h("th", {}, h("span", { class: "visually-hidden" }, "Compare")), h("th", {}, "Strategy"), h("th", {}, "Status"), h("th", { class: "spark-col" }, "Equity"),
-      h("th", { class: "num" }, "Final value"), h("th", { class: "num" }, "Return"), h("th", { class: "num" }, "a year"), h("th", { class: "num" }, "Max drawdown"), h("th", { class: "num" }, "Sharpe"),
+      h("th", { class: "num" }, "Final value"), h("th", { class: "num" }, "Return"), h("th", { class: "num", "data-name": "A year" }, "a year"), h("th", { class: "num" }, "Max drawdown"), h("th", { class: "num", "data-name": "Sharpe" }, "Sharpe"),
       h("th", {}, "Period"), h("th", {}, "Started"))),
     h("tbody", {}, runs.map((run) => row(run, chosen, picked))));
 }

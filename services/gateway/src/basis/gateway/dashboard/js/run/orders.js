@@ -102,11 +102,13 @@ const TRADES = {
 function deltaLines(item) {
   const keys = [...new Set([...Object.keys(item.expected_deltas ?? {}), ...Object.keys(item.actual_deltas ?? {})])];
   const caption = ["", "expected", "actual"].map((name) => h("span", { class: "caption num" }, name));
+  const tokens = keys.map((key) => instrument(key).token);
   return [caption, keys.map((key) => {
-    const { token, type } = instrument(key);
+    const { token, type, venue: where } = instrument(key);
+    const twice = tokens.indexOf(token) !== tokens.lastIndexOf(token);
     const [expected, actual] = [item.expected_deltas?.[key] ?? 0, item.actual_deltas?.[key] ?? null];
     const off = Math.abs(item.difference?.[key] ?? 0) > 1e-9 * Math.max(1, Math.abs(expected));
-    return [h("span", { class: "soft", title: key }, type === "Perp" ? `${token} perp` : token), h("span", { class: "num soft" }, signed(expected)),
+    return [h("span", { class: "soft", title: key }, type === "Perp" ? `${token} perp` : twice ? `${token} ${venue(where)}` : token), h("span", { class: "num soft" }, signed(expected)),
       h("span", { class: off ? "num value fault" : "num value", title: String(actual) }, signed(actual))];
   })];
 }

@@ -106,5 +106,5 @@ const TYPES = { BaseToken: "balance", aToken: "supplied, scaled", debtToken: "de
 function decision({ decision: made }) {
   if (!made) return null;
   return h("div", { class: "decision" }, h("div", { class: "row" }, h("h3", {}, "Decision"), h("span", { class: "tag" }, words(made.action_taken ?? made.decision_type)),
-    made.orders_generated ? h("span", { class: "soft" }, `${count(made.orders_generated)} orders`) : null), h("p", { class: "soft" }, made.reasoning));
+    made.orders_generated ? h("span", { class: "soft" }, made.orders_generated === 1 ? "1 order" : `${count(made.orders_generated)} orders`) : null), h("p", { class: "soft" }, made.reasoning));
 }
