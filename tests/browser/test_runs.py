@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,3 +175,30 @@ async def test_an_api_key_is_asked_for_once_and_kept_in_the_tab(tab: Any, tmp_pa
         assert await seen.page.evaluate("Object.values(localStorage).length") == 0
         assert secret not in "".join(seen.requests)
         await seen.page.context.close()
+
+
+async def test_take_a_run_away_and_delete_it(board: Board, tab: Any) -> None:
+    outcome = await board.cluster.backtest(start="2022-01-03", end="2022-01-06")
+    cid = outcome.status.correlation_id
+    seen = await tab(f"{board.url}/runs/{cid}")
+    page = seen.page
+    async with page.expect_download() as saving:
+        await page.get_by_role("link", name="Export").click()
+    path = await (await saving.value).path()
+    with zipfile.ZipFile(path) as archive:
+        assert any(name.endswith("events/orders.jsonl") for name in archive.namelist())
+    async with page.expect_popup() as opening:
+        await page.get_by_role("link", name="Tearsheet").click()
+    sheet = await opening.value
+    await expect(sheet.locator("svg.main-svg").first).to_be_visible()
+    await sheet.close()
+    await page.get_by_role("link", name="Run again").click()
+    await expect(page.get_by_label("First day")).to_have_value("2022-01-03")
+    await page.go_back()
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Keep it").click()
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete it").click()
+    await expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    assert not (board.cluster.settings.logs_dir / cid).exists()
