@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from basis.models.execution import ExecutionHandshake
     from basis.models.order import Order
+    from basis.runtime.clock import Clock
     from basis.venues.live.interface import Prepared
 
 Opened = Callable[..., Awaitable[ChainVenue]]
@@ -94,10 +95,18 @@ class Account:
         """The configuration with other values."""
         return OnChainConfig.model_validate(self.config.model_dump() | changes)
 
-    def venue(self, url: str | None = None, *, emode: bool = True, **changes: Any) -> ChainVenue:
+    def venue(
+        self,
+        url: str | None = None,
+        *,
+        emode: bool = True,
+        holds: frozenset[str] = frozenset(),
+        clock: Clock | None = None,
+        **changes: Any,
+    ) -> ChainVenue:
         """The live venue, not open yet."""
         node = SecretStr(url or self.node.url)
-        return ChainVenue(self.changed(**changes), node, self.key, self.clock, emode=emode)
+        return ChainVenue(self.changed(**changes), node, self.key, clock or self.clock, emode=emode, holds=holds)
 
     def units(self, token: str) -> int:
         """Balance of the wallet."""

@@ -102,3 +102,12 @@ def assert_verified(outcome: RunOutcome) -> None:
         RunDir(outcome.status.correlation_id, int(Path(outcome.log_directory).name), Path(outcome.log_directory))
     )
     assert not report.problems, report.problems
+
+
+ARMED: dict[str, Any] = {
+    "live__enabled": True,
+    "live__limits__max_order_usd": 1e9,
+    "live__limits__max_daily_usd": 1e9,
+    "live__limits__max_leverage": 10.0,
+}
+"""Overrides that arm a mode and set limits far out."""

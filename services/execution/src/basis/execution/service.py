@@ -33,11 +33,12 @@ def register(bus: Bus, settings: Settings, clock: Clock) -> None:
     warm()
     del settings
     log = StructuredLogger(bus, "execution_manager", clock)
-    # backtests alone so far: no engine time passes between two queries of a mismatch
-    manager = ExecutionManager(bus, BusCounterparts(bus), SimulatedClock(), log)
+    # no engine time passes between two queries of a mismatch in a backtest; a real venue is given time
+    simulated = ExecutionManager(bus, BusCounterparts(bus), SimulatedClock(), log)
+    real = ExecutionManager(bus, BusCounterparts(bus), clock, log)
 
     async def orders(request: OrdersRequest) -> OrdersReply:
-        return await manager.run(request)
+        return await (real if request.run.run_mode == "live" else simulated).run(request)
 
     async def failed(request: OrdersRequest, error: ComponentError, trace: str) -> None:
         await log.error(request.run.correlation_id, tick_time(request.run, request.tick), error, trace)

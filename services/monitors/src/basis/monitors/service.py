@@ -183,9 +183,10 @@ class MonitorService:
         }
 
     def _plan(self, run: RunRef) -> MonitorPlan:
-        plan = self._plans.get(run.config_sha256)
+        key = f"{run.config_sha256}{run.run_mode}"
+        plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[run.config_sha256] = compile_plan(RunConfig.model_validate_json(run.config))
+            plan = self._plans[key] = compile_plan(RunConfig.model_validate_json(run.config), run.run_mode)
             if len(self._plans) > _PLANS_KEPT:
                 self._plans.popitem(last=False)
         return plan

@@ -167,25 +167,12 @@ class VenueInterfaceManager:
         run = request.run
         setup = self._setup(run)
         row = self._row(run, request.tick)
-        at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
-        ledger, now = request.ledger, tick_time(run, request.tick)
-        outcomes: list[Outcome] = []
-        for orders in (request.orders, *request.following):
-            done = execution.execute(orders, ledger, at, setup.venues, now)
-            ledger, balances = done.ledger, self._held(setup.config, done.ledger)
-            outcomes.append(Outcome(handshakes=done.handshakes, ledger=ledger, balances=balances))
-            if any(handshake.status is not ExecutionStatus.CONFIRMED for handshake in done.handshakes):
-                break
-        return ExecuteReply(**dict(outcomes[0]), ahead=tuple(outcomes[1:]))
+        return simulate(request, At(request.tick, run.time_step_s, row, setup.config, setup.valuer), setup.venues)
 
     def positions(self, request: PositionsRequest) -> PositionsReply:
         """Balances of the keys that the mode holds, as the venues have them."""
         config = self._config(request.run)
-        return PositionsReply(balances=self._held(config, request.ledger))
-
-    @staticmethod
-    def _held(config: RunConfig, ledger: Mapping[str, float]) -> dict[str, float]:
-        return {key: ledger.get(key, 0.0) for key in config.position_subscriptions}
+        return PositionsReply(balances=_held(config, request.ledger))
 
     def _row(self, run: RunRef, tick: int) -> Mapping[str, float]:
         """Market columns at one tick."""
@@ -259,3 +246,20 @@ class VenueInterfaceManager:
         if first_tick > 0:
             return self._columns(run, first_tick - 1, ticks + 1)
         return {name: np.concatenate((values[:1], values)) for name, values in self._columns(run, 0, ticks).items()}
+
+
+def simulate(request: ExecuteRequest, at: At, venues: Mapping[str, SimulatedVenue]) -> ExecuteReply:
+    """Execute at simulated venues: what is asked for, and what follows it while each is confirmed."""
+    ledger, now = request.ledger, tick_time(request.run, request.tick)
+    outcomes: list[Outcome] = []
+    for orders in (request.orders, *request.following):
+        done = execution.execute(orders, ledger, at, venues, now)
+        ledger = done.ledger
+        outcomes.append(Outcome(handshakes=done.handshakes, ledger=ledger, balances=_held(at.config, ledger)))
+        if any(handshake.status is not ExecutionStatus.CONFIRMED for handshake in done.handshakes):
+            break
+    return ExecuteReply(**dict(outcomes[0]), ahead=tuple(outcomes[1:]))
+
+
+def _held(config: RunConfig, ledger: Mapping[str, float]) -> dict[str, float]:
+    return {key: ledger.get(key, 0.0) for key in config.position_subscriptions}

@@ -12,6 +12,7 @@ from basis.models.messages import (
     CoverageRequest,
     ExecuteReply,
     ExecuteRequest,
+    Halt,
     PositionsReply,
     PositionsRequest,
     ReadyRequest,
@@ -50,6 +51,9 @@ def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str,
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
     live = LiveVenueManager(bus, settings, clock, factories)
 
+    async def heard(subject: str, _payload: bytes) -> None:
+        live.beat(subject.split(".")[1])
+
     async def coverage(request: CoverageRequest) -> CoverageReply:
         return manager.coverage(request)
 
@@ -66,5 +70,7 @@ def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str,
     bus.serve(subjects.venues_advance("*"), SERVICE, AdvanceRequest, advance)
     bus.serve(subjects.venues_execute("*"), SERVICE, ExecuteRequest, execute)
     bus.serve(subjects.venues_ready("*"), SERVICE, ReadyRequest, live.ready)
+    bus.serve(subjects.venues_halt("*"), SERVICE, Halt, live.halt)
+    bus.listen(subjects.live_heartbeat("*"), heard)
     bus.serve(subjects.venues_positions("*"), SERVICE, PositionsRequest, positions)
     health.serve(bus, SERVICE, lambda: {"data_dir": str(settings.data_dir.resolve())})

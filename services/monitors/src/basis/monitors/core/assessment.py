@@ -132,7 +132,7 @@ def assess(
     """
     window = value_window(plan, before, market, first_tick, ticks, settlements)
     if venue is not None:
-        cross_check(window, venue.ledger, venue.balances, initial_capital)
+        cross_check(window, venue.ledger, venue.balances, initial_capital, market)
     for settlement in settlements:
         if postings.counter_account(settlement) is None:  # else it balances by construction
             postings.of_settlement(settlement)

@@ -14,6 +14,7 @@ from basis.runtime.valuation import Valuation, Valuer, valuation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from basis.models.messages import RunMode
     from basis.monitors.core.columns import Floats
 
 _REWARD_TOKENS = frozenset({"EIGEN", "ETHFI", "KING"})
@@ -74,6 +75,23 @@ class MarginAccount(NamedTuple):
     """What it backs."""
 
 
+class Slack(NamedTuple):
+    """How far two figures may be apart that should agree (behaviour.md section 4)."""
+
+    fraction: float
+    """Of what is held or moved."""
+    usd: float
+    """Or so much in USD, where that is more."""
+    gap: float
+    """Largest attribution gap, as a fraction of capital."""
+
+
+EXACT = Slack(1e-9, 0.0, 1e-6)
+"""Backtests: simulated venues and monitors compute the same."""
+_REAL = Slack(1e-4, 1.0, 1e-3)
+"""Paper and live: max(1 USD, 1 bp); real rates differ from the row's by what happened since it was read (ADR 0020)."""
+
+
 class MonitorPlan(NamedTuple):
     """A configuration, compiled."""
 
@@ -103,10 +121,37 @@ class MonitorPlan(NamedTuple):
     """What to warn of."""
     watches_delta: bool
     """True where net delta is a risk: the mode is meant to be market neutral."""
+    slack: Slack = EXACT
+    """How far figures may be apart."""
+
+    def usd_floor(self, key: str, market: Mapping[str, float]) -> float:
+        """``slack.usd`` as a quantity of an instrument, at a market row; 0 in a backtest."""
+        if self.slack.usd == 0.0:
+            return 0.0
+        perp = next((found for found in self.perps if found.key == key), None)
+        if perp is None:
+            unit = abs(self.valuer.unit_usd(key, market))
+        else:
+            unit = 1.0 if perp.inverse else market[perp.mark_column] * self.valuer.usd("USDT", market)
+        return self.slack.usd / unit if unit > 0.0 else 0.0
+
+    def margin_floor(self, key: str, market: Mapping[str, float], quantities: Mapping[str, float]) -> float:
+        """What a margin balance may be off because its perps were marked a moment later; 0 in a backtest."""
+        if self.slack.usd == 0.0:
+            return 0.0
+        backed = (perp for account in self.accounts if account.key == key for perp in account.perps)
+        return self.slack.fraction * sum(
+            fills.margin_units(
+                perp.symbol,
+                fills.perp_notional(perp.symbol, quantities.get(perp.key, 0.0), market[perp.mark_column]),
+                market[perp.mark_column],
+            )
+            for perp in backed
+        )
 
 
-def compile_plan(config: RunConfig) -> MonitorPlan:
-    """Compile a configuration.
+def compile_plan(config: RunConfig, run_mode: RunMode = "backtest") -> MonitorPlan:
+    """Compile a configuration; the kind of the run decides how far figures may be apart.
 
     Raises:
         ComponentError: VEN-001, a perp whose market the venue's configuration does not list.
@@ -132,6 +177,7 @@ def compile_plan(config: RunConfig) -> MonitorPlan:
         max_retries=config.execution_manager.max_retry_attempts,
         risk=config.risk,
         watches_delta=config.share_class.market_neutral and config.strategy.family != "directional",
+        slack=EXACT if run_mode == "backtest" else _REAL,
     )
 
 

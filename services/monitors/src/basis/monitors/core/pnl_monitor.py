@@ -23,6 +23,7 @@ from basis.models.events import ATTRIBUTION
 from basis.models.instruments import INSTRUMENTS, margin_token
 from basis.models.operations import SettlementKind
 from basis.monitors.core.columns import running
+from basis.monitors.core.plan import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from basis.monitors.core.position_monitor import Holding, MarkedPerp, ValuedWindow
     from basis.runtime.domain_events import DomainEventLogger
 
-GAP_TOLERANCE = 1e-6
-"""Largest accepted attribution gap, as a fraction of capital (behaviour.md section 5)."""
+GAP_TOLERANCE = EXACT.gap
+"""Largest accepted attribution gap of a backtest, as a fraction of capital (behaviour.md section 5)."""
 COSTS = ("fees", "gas", "slippage")
 """Attribution parts that are costs, negative."""
 REALIZED = ("rewards", "funding", *COSTS)
@@ -130,7 +131,7 @@ class PnLMonitor:
             _settle(settlement, window, sums)
         sums.close()
         total = window.equity - window.capital
-        limit = GAP_TOLERANCE * np.maximum(np.abs(window.capital), scale)
+        limit = plan.slack.gap * np.maximum(np.abs(window.capital), scale)
         found = {
             what: _carried(parts, names, carried, window.ticks)
             for what, parts, names, carried in (

@@ -182,7 +182,11 @@ def value_window(
 
 
 def cross_check(
-    window: ValuedWindow, ledger: Mapping[str, float], balances: Mapping[str, Floats], scale: float = 0.0
+    window: ValuedWindow,
+    ledger: Mapping[str, float],
+    balances: Mapping[str, Floats],
+    scale: float = 0.0,
+    market: Mapping[str, Floats] | None = None,
 ) -> None:
     """Compare the monitors' own quantities with the venues' at every tick of the window.
 
@@ -191,10 +195,11 @@ def cross_check(
         ledger: venue-side balances before the window.
         balances: venue-side balances that change within it, one a tick.
         scale: initial capital, share class: with the capital it bounds the rounding that a balance may keep.
+        market: column -> values, one a tick; None in a backtest, where nothing is off by a sum of money.
 
     Raises:
-        ComponentError: POS-001, beyond 1e-9 of the larger of the two, of what moved within the window, and rounding;
-            names key, tick and both values.
+        ComponentError: POS-001, beyond 1e-9 of the larger of the two, of what moved within the window, and rounding
+            (paper and live: beyond 1 bp or 1 USD); names key, tick and both values.
     """
     for key, ours in window.quantities.items():
         theirs = balances.get(key)
@@ -203,8 +208,8 @@ def cross_check(
             continue
         other = np.full(window.ticks, ledger.get(key, 0.0)) if theirs is None else theirs
         moved = abs(float(ours[0]) - window.before.positions.get(key, 0.0)) + float(np.abs(np.diff(ours)).sum())
-        floor = max(RELATIVE_TOLERANCE * moved, _rounding_floor(window, key, scale))
-        limit = np.maximum(RELATIVE_TOLERANCE * np.maximum(np.abs(ours), np.abs(other)), floor)
+        floor = max(RELATIVE_TOLERANCE * moved, _rounding_floor(window, key, scale), _real_floor(window, key, market))
+        limit = np.maximum(window.plan.slack.fraction * np.maximum(np.abs(ours), np.abs(other)), floor)
         bad = ~(np.abs(ours - other) <= limit)
         if bad.any():
             place = int(np.argmax(bad))
@@ -213,6 +218,16 @@ def cross_check(
                 f"{float(other[place])!r} by the venue, more than {float(limit[place])!r} apart"
             )
             raise ComponentError("POS-001", message, "position_monitor")
+
+
+def _real_floor(window: ValuedWindow, key: str, market: Mapping[str, Floats] | None) -> float:
+    """What real venues may differ by, in units of the key; 0 in a backtest."""
+    plan = window.plan
+    if plan.slack.usd == 0.0 or market is None:
+        return 0.0
+    row = {name: float(column[-1]) for name, column in market.items()}
+    quantities = {perp.line.key: float(perp.quantity[-1]) for perp in window.perps}
+    return max(plan.usd_floor(key, row), plan.margin_floor(key, row, quantities))
 
 
 def _rounding_floor(window: ValuedWindow, key: str, scale: float) -> float:

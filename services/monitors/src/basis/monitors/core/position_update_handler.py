@@ -100,7 +100,7 @@ def update(
             applied_deltas[key] = applied_deltas.get(key, 0.0) + delta
     floors = max(abs(before.capital), initial_capital) * _ABSOLUTE_FLOOR
     differences = (
-        *_delta_differences(orders, handshakes),
+        *_delta_differences(plan, before, orders, handshakes),
         *_balance_differences(plan, after, handshakes, balances, floors),
     )
     entries = tuple(postings.of_handshake(orders[place], handshakes[place]) for place in new)
@@ -185,7 +185,9 @@ def _add(sums: dict[str, float], name: str, value: float) -> None:
         sums[name] = sums.get(name, 0.0) + value
 
 
-def _delta_differences(orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]) -> list[Difference]:
+def _delta_differences(
+    plan: MonitorPlan, before: PortfolioState, orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]
+) -> list[Difference]:
     """Expected against actual of each confirmed order."""
     found = []
     for order, handshake in zip(orders, handshakes, strict=True):
@@ -193,10 +195,28 @@ def _delta_differences(orders: Sequence[Order], handshakes: Sequence[ExecutionHa
             continue
         for key in sorted({*order.expected_deltas, *handshake.actual_deltas}):
             expected, actual = order.expected_deltas.get(key, 0.0), handshake.actual_deltas.get(key, 0.0)
-            tolerance = max(RELATIVE_TOLERANCE * max(abs(expected), abs(actual)), _ABSOLUTE_FLOOR)
+            scale = max(abs(expected), abs(actual))
+            tolerance = max(RELATIVE_TOLERANCE * scale, _ABSOLUTE_FLOOR)
+            if not handshake.simulated:
+                tolerance = max(tolerance, _fill_tolerance(plan, before, order, handshake, key, scale))
             if not abs(expected - actual) <= tolerance:
                 found.append(Difference(key, expected, actual, "delta", tolerance))
     return found
+
+
+def _fill_tolerance(
+    plan: MonitorPlan, before: PortfolioState, order: Order, handshake: ExecutionHandshake, key: str, scale: float
+) -> float:
+    """What a real fill may be off: the slippage that the order accepts on what moved, and what it cost besides (ADR 0020).
+
+    A perp moves no margin but costs: its slippage is a fraction of the notional.
+    """
+    costs = sum(paid.get(key, 0.0) for paid in handshake.costs.values())
+    notional = max((abs(delta) for delta in handshake.actual_deltas.values()), default=0.0)
+    if order.operation is OperationType.PERP_TRADE and key not in {perp.key for perp in plan.perps}:
+        mark = next((before.market[perp.mark_column] for perp in plan.perps if perp.margin_key == key), 0.0)
+        scale = max(scale, notional * mark if mark and not key.endswith(":BTC") else scale)
+    return plan.usd_floor(key, before.market) + order.slippage_tolerance * scale + costs
 
 
 def _balance_differences(
@@ -218,7 +238,13 @@ def _balance_differences(
             continue
         scale = max(abs(ours), abs(theirs), gross.get(key, 0.0))
         unit = abs(plan.valuer.unit_share(key, portfolio.market))
-        tolerance = max(RELATIVE_TOLERANCE * scale, _ABSOLUTE_FLOOR, rounding / unit if unit > 0.0 else 0.0)
+        tolerance = max(
+            plan.slack.fraction * scale,
+            _ABSOLUTE_FLOOR,
+            rounding / unit if unit > 0.0 else 0.0,
+            plan.usd_floor(key, portfolio.market),
+            plan.margin_floor(key, portfolio.market, portfolio.positions),
+        )
         if not abs(ours - theirs) <= tolerance:
             found.append(Difference(key, ours, theirs, "balance", tolerance))
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.errors import ComponentError
 from basis.models.instruments import INSTRUMENTS
-from basis.models.operations import SettlementKind
+from basis.models.operations import OperationType, SettlementKind
 from basis.runtime.valuation import valuation
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Leg, ...]
     rests = _rests(legs)
     signs = {token_of(key): valuation(key).sign for key in handshake.actual_deltas}
     values = [signs.get(token, 1.0) * rest for token, rest in rests.items()]
-    if any(value > 0.0 for value in values) != any(value < 0.0 for value in values):
+    # a real perp filled better than the mark gains margin against its contracts, which have no value of their own
+    is_real_perp = not handshake.simulated and order.operation is OperationType.PERP_TRADE
+    if not is_real_perp and any(value > 0.0 for value in values) != any(value < 0.0 for value in values):
         token, rest = next((token, rest) for token, rest in rests.items() if signs.get(token, 1.0) != 0.0)
         raise ComponentError("PNL-003", f"{what} moves {rest!r} {token} against nothing", _COMPONENT)
     legs += [Leg(f"market:{order.venue}", token, -rest) for token, rest in rests.items()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,27 +23,36 @@ from basis.models.messages import (
     Balances,
     ExecuteReply,
     ExecuteRequest,
+    Halt,
+    HaltReply,
     PositionsReply,
     PositionsRequest,
     ReadyReply,
     ReadyRequest,
     RunRef,
+    RunSubmit,
     Settlement,
     Window,
 )
 from basis.models.operations import SettlementKind
+from basis.runtime import bus as subjects
 from basis.runtime import codec
+from basis.runtime.clock import new_correlation_id
+from basis.runtime.kill_points import kill_point
 from basis.runtime.timeline import tick_time
 from basis.runtime.valuation import Valuer
-from basis.venues.core import execution
 from basis.venues.core.interface import At, Stretch
 from basis.venues.core.live_row import market_row
 from basis.venues.core.settlement import settle
 from basis.venues.data import signals
 from basis.venues.data.catalogue import Catalogue
 from basis.venues.live.counterparts import Counterparts, live_factories
+from basis.venues.live.dead_man import DeadManSwitch
+from basis.venues.live.executor import LiveExecutor, Task
+from basis.venues.live.gate import Gate, Heartbeats
+from basis.venues.live.intents import IntentStore
 from basis.venues.live.ticks import LiveTick, LiveTicks
-from basis.venues.manager import VenueInterfaceFactory
+from basis.venues.manager import VenueInterfaceFactory, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +97,13 @@ class LiveVenueManager:
         self._ticks = LiveTicks(bus)
         self._factories = factories
         self._setups: dict[str, asyncio.Task[Setup]] = {}
+        self._runs: dict[str, Setup] = {}
+        self._bus = bus
+        self._heartbeats = Heartbeats(clock.monotonic)
+        self._gate = Gate(bus, settings, clock, self._heartbeats)
+        store = IntentStore(bus, f"{os.getpid()}-{new_correlation_id()[:8]}")
+        self._executor = LiveExecutor(store, self._gate, clock, kill_point)
+        self._switch = DeadManSwitch(bus, self._heartbeats, self._cancel, self._release)
 
     # ------------------------------------------------------------------------------------------------ connections
 
@@ -115,8 +132,42 @@ class LiveVenueManager:
         await counterparts.open()
         return Setup(config, Valuer.of(config), VenueInterfaceFactory().simulated(config), counterparts)
 
+    def beat(self, correlation_id: str) -> None:
+        """The engine of a run is there."""
+        self._heartbeats.beat(correlation_id)
+
+    def _watch(self, correlation_id: str, setup: Setup) -> None:
+        """From the first live request on, silence of the run's engine cancels its open orders."""
+        if correlation_id not in self._runs:
+            self._runs[correlation_id] = setup
+            self._switch.watch(correlation_id, setup.config.live.dead_man_s)
+
+    async def halt(self, request: Halt) -> HaltReply:
+        """Cancel every open order of a run; new ones are refused already (the halt is in the bucket ``trading``)."""
+        setup = self._runs.get(request.correlation_id)
+        if setup is None:
+            found = await self._bus.jetstream.get_last_msg(
+                subjects.STREAM_LIVE, subjects.live_submit(request.correlation_id)
+            )
+            submit = codec.decode(found.data or b"", RunSubmit)
+            setup = await self.setup(submit.config_sha256, submit.config)
+        return HaltReply(cancelled=await setup.counterparts.cancel_all())
+
+    async def _cancel(self, correlation_id: str) -> int:
+        return await self._runs[correlation_id].counterparts.cancel_all()
+
+    async def _release(self, correlation_id: str) -> None:
+        """A run has ended: connections that no other run uses are closed."""
+        setup = self._runs.pop(correlation_id)
+        if setup not in self._runs.values():
+            self._setups = {
+                digest: task for digest, task in self._setups.items() if not task.done() or task.result() is not setup
+            }
+            await setup.counterparts.close()
+
     async def close(self) -> None:
         """Let go of all connections."""
+        self._switch.stop()
         for task in self._setups.values():
             if task.done() and task.exception() is None:
                 await task.result().counterparts.close()
@@ -130,9 +181,11 @@ class LiveVenueManager:
         Raises:
             ComponentError, InputError: why not.
         """
+        config = RunConfig.model_validate_json(request.config)
+        if request.run_mode == "live":
+            self._gate.require_armed(config)
         digest = hashlib.sha256(request.config).hexdigest()
         setup = await self.setup(digest, request.config)
-        config = setup.config
         now = self._clock.now()
         row, _ = await self._row(setup, now, now - timedelta(seconds=config.time_step_s))
         if request.run_mode == "live":
@@ -163,6 +216,8 @@ class LiveVenueManager:
         here = await self._ticks.get_or_make(
             run.correlation_id, tick, lambda: self._read(setup, run, tick, after, before)
         )
+        if run.run_mode == "live":
+            self._watch(run.correlation_id, setup)
         settle_tick = self._settle_simulated if run.run_mode == "paper" else self._settle_live
         balances, settlements = settle_tick(setup, request, here, before)
         deposit = _deposit(setup.config, tick, request.deposit)
@@ -179,14 +234,21 @@ class LiveVenueManager:
         return AdvanceReply(window=window)
 
     async def execute(self, request: ExecuteRequest) -> ExecuteReply:
-        """One order or atomic group of a paper run, at the row of its tick."""
+        """One order or atomic group at its tick: simulated at the tick's row, or sent."""
         run = request.run
         setup = await self.setup(run.config_sha256, run.config)
         row = await self._kept_row(run, request.tick)
-        at = At(request.tick, run.time_step_s, row, setup.config, setup.valuer)
-        done = execution.execute(request.orders, request.ledger, at, setup.simulated, tick_time(run, request.tick))
-        held = {key: done.ledger.get(key, 0.0) for key in setup.config.position_subscriptions}
-        return ExecuteReply(handshakes=done.handshakes, ledger=done.ledger, balances=held)
+        if run.run_mode == "paper":
+            return simulate(
+                request, At(request.tick, run.time_step_s, row, setup.config, setup.valuer), setup.simulated
+            )
+        self._watch(run.correlation_id, setup)
+        task = Task(
+            run, request.tick, request.orders, row, request.ledger, setup.config, setup.valuer, setup.counterparts
+        )
+        done = await self._executor.execute(task)
+        balances = dict(done.balances)
+        return ExecuteReply(handshakes=done.handshakes, ledger=balances, balances=balances)
 
     async def positions(self, request: PositionsRequest) -> PositionsReply:
         """What the venues hold now: simulated ones what their ledger says."""

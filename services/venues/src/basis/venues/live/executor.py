@@ -1,0 +1,293 @@
+"""LiveExecutor: an order or atomic group at a real venue, with at most one effect whatever arrives how often.
+
+intent (KV) -> limits -> prepare -> recorded -> gate -> sent -> outcome recorded. A request for an intent that is there already
+gets its outcome; one whose owner died is taken over: what may have been sent is resolved before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from basis.models.errors import ComponentError
+from basis.models.execution import ExecutionHandshake
+from basis.models.operations import ExecutionMode, ExecutionStatus
+from basis.runtime.timeline import tick_time
+from basis.venues.core.interface import VenueRefusal
+from basis.venues.core.limits import Standing
+from basis.venues.core.live_fills import on_the_row
+from basis.venues.live.errors import Fatal, LiveVenueError, ProvedFailure, Retryable
+from basis.venues.live.intents import HeldIntent, Intent, IntentStore, LostIntentError
+from basis.venues.live.interface import Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from basis.models.config import RunConfig
+    from basis.models.messages import RunRef
+    from basis.models.order import Order
+    from basis.runtime.clock import Clock
+    from basis.runtime.valuation import Valuer
+    from basis.venues.live.counterparts import Counterparts
+    from basis.venues.live.gate import Gate
+    from basis.venues.live.interface import LiveVenue
+
+_log = logging.getLogger(__name__)
+_MOST_SENDS = 3
+"""Times that one intent is sent, each after proof that the one before never arrived."""
+_PATIENCE = 0.8
+"""Part of ``execution_timeout_s`` after which an outcome that is not known stays pending."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
+_NEVER_ARRIVED = "VEN-014"
+_NEVER_CAN = "VEN-017"
+_READS = 5
+
+
+class Task(NamedTuple):
+    """What is to be executed, and where the run stands."""
+
+    run: RunRef
+    tick: int
+    orders: Sequence[Order]
+    market: Mapping[str, float]
+    """Row of the tick."""
+    balances: Mapping[str, float]
+    """What is held before."""
+    config: RunConfig
+    valuer: Valuer
+    counterparts: Counterparts
+
+
+class Settled(NamedTuple):
+    """What became of it."""
+
+    handshakes: tuple[ExecutionHandshake, ...]
+    balances: Mapping[str, float]
+    """What the venues held right after it."""
+
+
+class LiveExecutor:
+    """Executes at real venues.
+
+    Args:
+        store: intents.
+        gate: says whether an order may be sent.
+        clock: wall clock.
+        at_point: called with the name of each step, so that a test can end the process there.
+    """
+
+    def __init__(
+        self, store: IntentStore, gate: Gate, clock: Clock, at_point: Callable[[str], None] = lambda _name: None
+    ) -> None:
+        self._store = store
+        self._gate = gate
+        self._clock = clock
+        self._at_point = at_point
+        self._flights: dict[str, asyncio.Task[Settled]] = {}
+
+    async def execute(self, task: Task) -> Settled:
+        """Execute once; a request that is repeated while the first is under way waits for it.
+
+        Raises:
+            ComponentError: the venue cannot be asked for what it holds, or a service is away; the intent stays.
+        """
+        key = task.orders[0].operation_id
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = asyncio.create_task(self._execute(task))
+            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+        return await asyncio.shield(flight)
+
+    async def _execute(self, task: Task) -> Settled:
+        key = task.orders[0].operation_id
+        while True:
+            found = await self._store.load(key)
+            try:
+                if found is None:
+                    return await self._begin(task)
+                intent = found[0] if found[0].state == "done" else await self._store.settled(key)
+                if isinstance(intent, Intent):
+                    return Settled(intent.handshakes, intent.balances)
+                _log.warning("%s: taken over in state %s", key, intent.intent.state)
+                async with intent:
+                    return await self._go_on(task, intent)
+            except LostIntentError:
+                _log.warning("%s: another replica has taken over", key)
+
+    async def _begin(self, task: Task) -> Settled:
+        self._at_point("before intent")
+        intent = Intent(
+            operation_ids=tuple(order.operation_id for order in task.orders),
+            correlation_id=task.run.correlation_id,
+            tick=task.tick,
+            venue=task.orders[0].venue,
+            orders=tuple(task.orders),
+            state="created",
+            owner=self._store.owner,
+            created_at=self._clock.now(),
+        )
+        held = await self._store.create(intent)
+        if held is None:
+            raise LostIntentError
+        self._at_point("after intent")
+        async with held:
+            return await self._go_on(task, held)
+
+    async def _go_on(self, task: Task, held: HeldIntent) -> Settled:
+        """From wherever the intent is, to its outcome."""
+        handshakes = await self._outcome(task, held)
+        self._at_point("after outcome")
+        handshakes = tuple(
+            on_the_row(order, handshake, task.market) for order, handshake in zip(task.orders, handshakes, strict=True)
+        )
+        balances = await self._balances(task, handshakes)
+        if any(handshake.status is ExecutionStatus.PENDING for handshake in handshakes):
+            return Settled(handshakes, balances)  # the intent stays "sending": whoever asks again resolves it first
+        self._at_point("before recording")
+        await held.write(state="done", handshakes=handshakes, balances=balances)
+        self._at_point("after recording")
+        return Settled(handshakes, balances)
+
+    async def _outcome(self, task: Task, held: HeldIntent) -> Sequence[ExecutionHandshake]:
+        venue = task.counterparts.of_order(task.orders[0].venue)
+        deadline = self._clock.monotonic() + _PATIENCE * task.config.execution_manager.execution_timeout_s
+        try:
+            if held.intent.state == "sending":
+                handshakes = await self._resolve(task, held, venue, deadline)
+            else:
+                handshakes = await self._prepare_and_send(task, held, venue, deadline)
+            while _all_failed(handshakes, _NEVER_ARRIVED) or _all_failed(handshakes, _NEVER_CAN):
+                if held.intent.sends >= _MOST_SENDS or self._clock.monotonic() >= deadline:
+                    break
+                if _all_failed(handshakes, _NEVER_CAN):
+                    await held.write(state="created", reference=None)
+                handshakes = await self._prepare_and_send(task, held, venue, deadline)
+        except (VenueRefusal, ProvedFailure, Fatal) as refused:
+            return self._failed(task.orders, refused)
+        except Retryable as refused:
+            if held.intent.state == "sending":
+                return self._pending(task.orders, refused)
+            return self._failed(task.orders, refused)
+        return handshakes
+
+    async def _prepare_and_send(
+        self, task: Task, held: HeldIntent, venue: LiveVenue, deadline: float
+    ) -> Sequence[ExecutionHandshake]:
+        cid = task.run.correlation_id
+        await self._gate.require_open(cid, task.orders, task.config)
+        if held.intent.state == "created":
+            age = (self._clock.now() - tick_time(task.run, task.tick)).total_seconds()
+            standing = Standing(task.market, task.balances, max(age, 0.0), 0.0)
+            await self._gate.admit(cid, task.orders, standing, task.config, task.valuer)
+            prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
+            self._at_point("after prepare")
+            await held.write(state="prepared", reference=prepared.reference)
+            self._at_point("after prepared recorded")
+        prepared = self._prepared(held)
+        await self._gate.require_open(cid, task.orders, task.config)
+        await held.write(state="sending", sends=held.intent.sends + 1)
+        self._at_point("before send")
+        handshakes: Sequence[ExecutionHandshake]
+        try:
+            handshakes = await venue.send(task.orders, prepared)
+        except (ProvedFailure, VenueRefusal):
+            raise
+        except LiveVenueError as error:  # it may have gone out before this was raised
+            _log.warning("%s: %s", held.intent.operation_ids[0], error)
+            handshakes = self._pending(task.orders, error)
+        self._at_point("after send")
+        if _is_pending(handshakes):
+            handshakes = await self._resolve(task, held, venue, deadline)
+        return handshakes
+
+    async def _resolve(
+        self, task: Task, held: HeldIntent, venue: LiveVenue, deadline: float
+    ) -> Sequence[ExecutionHandshake]:
+        """Ask what became of it until the venue knows, or patience ends: then it is pending, and the run stops."""
+        prepared, pause = self._prepared(held), _PAUSE_S
+        while True:
+            self._at_point("before resolve")
+            try:
+                handshakes = await venue.resolve(task.orders, prepared)
+            except ProvedFailure as refused:
+                return self._failed(task.orders, refused)
+            except LiveVenueError as error:
+                handshakes = self._pending(task.orders, error)
+            if not _is_pending(handshakes) or self._clock.monotonic() >= deadline:
+                return handshakes
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Prepared]], deadline: float) -> Prepared:
+        """Ask again while the venue says that asking again is harmless."""
+        pause = _PAUSE_S
+        while True:
+            try:
+                return await ask()
+            except Retryable:
+                if self._clock.monotonic() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _balances(self, task: Task, handshakes: Sequence[ExecutionHandshake]) -> dict[str, float]:
+        """What the venues hold now; tokens in flight are counted here, from the deltas."""
+        for attempt in range(_READS):
+            try:
+                told = await task.counterparts.balances(task.config.position_subscriptions)
+                break
+            except Retryable:
+                if attempt == _READS - 1:
+                    raise
+                await asyncio.sleep(_PAUSE_S * 2**attempt)
+        for key in task.config.position_subscriptions:
+            if key not in told:
+                moved = sum(handshake.actual_deltas.get(key, 0.0) for handshake in handshakes)
+                told[key] = task.balances.get(key, 0.0) + moved
+        return told
+
+    @staticmethod
+    def _prepared(held: HeldIntent) -> Prepared:
+        intent = held.intent
+        return Prepared(intent.operation_ids, intent.venue, dict(intent.reference or {}))
+
+    def _failed(self, orders: Sequence[Order], error: ComponentError) -> tuple[ExecutionHandshake, ...]:
+        """Proved: it did not happen."""
+        atomic = orders[0].execution_mode is ExecutionMode.ATOMIC
+        return tuple(
+            ExecutionHandshake(
+                operation_id=order.operation_id,
+                status=ExecutionStatus.ROLLED_BACK if atomic else ExecutionStatus.FAILED,
+                error_code=error.error_code,
+                error_message=error.message,
+                submitted_at=self._clock.now(),
+                simulated=False,
+            )
+            for order in orders
+        )
+
+    def _pending(self, orders: Sequence[Order], error: ComponentError) -> tuple[ExecutionHandshake, ...]:
+        """Not known."""
+        return tuple(
+            ExecutionHandshake(
+                operation_id=order.operation_id,
+                status=ExecutionStatus.PENDING,
+                error_code=error.error_code,
+                error_message=error.message,
+                submitted_at=self._clock.now(),
+                simulated=False,
+            )
+            for order in orders
+        )
+
+
+def _is_pending(handshakes: Sequence[ExecutionHandshake]) -> bool:
+    return any(handshake.status is ExecutionStatus.PENDING for handshake in handshakes)
+
+
+def _all_failed(handshakes: Sequence[ExecutionHandshake], code: str) -> bool:
+    return all(
+        handshake.status in {ExecutionStatus.FAILED, ExecutionStatus.ROLLED_BACK} and handshake.error_code == code
+        for handshake in handshakes
+    )

@@ -1,0 +1,51 @@
+"""The test chain follows a shared clock: before anything is asked of it, its last block is of the clock's time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from tests.support.chain import Account
+
+    from basis.models.config import RunConfig
+    from basis.runtime.clock import Clock
+    from basis.venues.live.chain.venue import ChainVenue
+
+
+def keep_up(account: Account, clock: Clock) -> None:
+    """Mine a block of the clock's time, where the chain is behind."""
+    behind = int(clock.now().timestamp()) - account.node.time
+    if behind > 0:
+        account.node.warp(behind)
+
+
+class WarpedChain:
+    """A chain venue whose chain keeps up with a clock; everything else is the venue's own."""
+
+    def __init__(self, venue: ChainVenue, account: Account, clock: Clock) -> None:
+        self._venue, self._account, self._clock = venue, account, clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+    async def market(self, columns: Sequence[str]) -> Mapping[str, tuple[float, datetime]]:
+        """Quotes of a block of now."""
+        keep_up(self._account, self._clock)
+        return await self._venue.market(columns)
+
+
+def chain_factories(account: Account, clock: Clock, **changes: Any) -> dict[str, Any]:
+    """Factories of the on-chain venues, all one object."""
+    made: list[Any] = []
+
+    def make(venue: str, config: RunConfig, _clock: Clock) -> Any:
+        del venue
+        if not made:
+            holds = frozenset(config.position_subscriptions)  # the wallet is onboarded with e-mode on
+            made.append(WarpedChain(account.venue(holds=holds, **changes), account, clock))
+        return made[0]
+
+    return dict.fromkeys(("wallet", "aave_v3", "morpho", "etherfi", "lido", "uniswap"), make)
