@@ -97,6 +97,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(services_app, name="services")
 analyze_app = typer.Typer(help="Is a strategy sound?", no_args_is_help=True)
 app.add_typer(analyze_app, name="analyze")
+live_app = typer.Typer(help="Paper and live runs, on services that run already.", no_args_is_help=True)
+app.add_typer(live_app, name="live")
 keys_app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -329,6 +331,75 @@ def dashboard(
     from basis.cli.commands.dashboard import command  # noqa: PLC0415
 
     raise typer.Exit(command(cid, logs, port, background=background, stop=stop, detached=detached, as_json=json_))
+
+
+Nats = Annotated[str | None, typer.Option(help="NATS of the services. Default: BASIS_NATS_URL.")]
+
+
+@live_app.command("start")
+def live_start(
+    mode: Annotated[str, typer.Argument(help="Mode.")],
+    real: Annotated[bool, typer.Option("--real", help="Real orders; the mode and the services must be armed.")] = False,
+    capital: Annotated[float | None, typer.Option(help="Capital of a paper run in the share class.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last tick. Default: until it is stopped.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the merged config.")
+    ] = None,
+    nats: Nats = None,
+    json_: Json = False,
+) -> None:
+    """Start a paper run, or a live one with --real; it goes on by itself."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(
+        live.start(mode, live=real, capital=capital, end=end, overrides=set_ or [], nats=nats, as_json=json_)
+    )
+
+
+@live_app.command("list")
+def live_list(nats: Nats = None, json_: Json = False) -> None:
+    """Paper and live runs that the cluster remembers."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.list_runs(nats=nats, as_json=json_))
+
+
+@live_app.command("status")
+def live_status(cid: Cid, nats: Nats = None, json_: Json = False) -> None:
+    """Where a run is, what it holds and what it has earned."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.status(cid, nats=nats, as_json=json_))
+
+
+@live_app.command("stop")
+def live_stop(cid: Cid, nats: Nats = None, json_: Json = False) -> None:
+    """End a run after the tick in hand; positions stay as they are."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.stop(cid, nats=nats, as_json=json_))
+
+
+@live_app.command("rebalance")
+def live_rebalance(cid: Cid, nats: Nats = None, json_: Json = False) -> None:
+    """Re-target at the next tick."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.rebalance(cid, nats=nats, as_json=json_))
+
+
+@live_app.command("emergency-stop")
+def live_emergency_stop(
+    cid: Cid,
+    unwind: Annotated[bool, typer.Option("--unwind", help="Close all positions before the run ends.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; goes into the log.")] = "emergency stop by the operator",
+    nats: Nats = None,
+    json_: Json = False,
+) -> None:
+    """No new order from now on, cancel what is open, end the run."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.emergency_stop(cid, unwind=unwind, reason=reason, nats=nats, as_json=json_))
 
 
 @app.command()

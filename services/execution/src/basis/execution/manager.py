@@ -38,6 +38,7 @@ from basis.models.messages import (
 from basis.runtime import bus as subjects
 from basis.runtime import domain_events
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.kill_points import kill_point
 from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import iso, tick_time
 
@@ -78,17 +79,20 @@ class BusCounterparts:
     async def execute(self, request: ExecuteRequest, timeout_s: float) -> ExecuteReply:
         """``basis.<cid>.venues.execute``."""
         subject = subjects.venues_execute(request.run.correlation_id)
-        return await self._bus.request(subject, request, ExecuteReply, patience_s=timeout_s)
+        again_s = subjects.request_timeout_s(request.run.run_mode)
+        return await self._bus.request(subject, request, ExecuteReply, patience_s=timeout_s, timeout_s=again_s)
 
     async def positions(self, request: PositionsRequest, timeout_s: float) -> PositionsReply:
         """``basis.<cid>.venues.positions``."""
         subject = subjects.venues_positions(request.run.correlation_id)
-        return await self._bus.request(subject, request, PositionsReply, patience_s=timeout_s)
+        again_s = subjects.request_timeout_s(request.run.run_mode)
+        return await self._bus.request(subject, request, PositionsReply, patience_s=timeout_s, timeout_s=again_s)
 
     async def reconcile(self, request: ReconcileRequest, timeout_s: float) -> ReconcileReply:
         """``basis.<cid>.monitors.reconcile``."""
         subject = subjects.monitors_reconcile(request.run.correlation_id)
-        return await self._bus.request(subject, request, ReconcileReply, patience_s=timeout_s)
+        again_s = subjects.request_timeout_s(request.run.run_mode)
+        return await self._bus.request(subject, request, ReconcileReply, patience_s=timeout_s, timeout_s=again_s)
 
 
 class _State(NamedTuple):
@@ -186,6 +190,7 @@ class ExecutionManager:
             await publish_lines(self._bus, request.run.correlation_id, batch.record.logs)
             raise
         batch.record.events.absorb(after.events)
+        kill_point("execution: before it answers")
         return OrdersReply(
             handshakes=tuple(batch.handshakes),
             ledger=batch.state.ledger,
@@ -203,9 +208,12 @@ class ExecutionManager:
         Returns:
             how many transactions are done with.
         """
+        kill_point("execution: before the order is asked for")
         outcomes, executed_s = await self._execute(waiting, batch)
+        kill_point("execution: after the order is answered")
         tried = list(zip(waiting, outcomes, strict=False))
         compared = await self._reconcile(tried, batch)
+        kill_point("execution: after it is reconciled")
         for (transaction, outcome), found in zip(tried, compared, strict=False):
             done = Pass(
                 transaction,
@@ -223,6 +231,7 @@ class ExecutionManager:
             batch.record.logs += self._log_lines(batch.run, done, batch.names)
         if not batches.is_simulated(outcomes[0].handshakes):
             await self._publish(batch)  # what a real venue did is on record before anything else is sent to one
+            kill_point("execution: after it is published")
         return len(compared)
 
     async def _execute(self, waiting: Sequence[Transaction], batch: _Batch) -> tuple[Sequence[Outcome], float]:

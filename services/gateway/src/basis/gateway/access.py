@@ -27,6 +27,8 @@ HEALTH: Final = f"{_BASE}/health"
 OPEN: Final = frozenset({HEALTH, *(f"{_BASE}/{name}" for name in ("docs", "openapi.json", "asyncapi.json"))})
 """Below /api, without a key: load balancers ask for health, and the documents tell only what the source code tells.
 ``/metrics`` and ``/health/detailed`` speak of runs and folders: they need a key that may read."""
+_TRADES = (f"{_BASE}/live/", f"{_BASE}/capital/")
+"""Below these whatever changes something moves money."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basis"'}
 
@@ -37,7 +39,7 @@ def needed(method: str, path: str) -> Scope | None:
         return None
     if method in _SAFE:
         return Scope.READ
-    return Scope.TRADE if path.startswith(f"{_BASE}/live/") else Scope.RUN
+    return Scope.TRADE if path.startswith(_TRADES) else Scope.RUN
 
 
 class Guard:

@@ -20,9 +20,10 @@ from basis.gateway.connections import bounded_protocol
 from basis.gateway.http import Envelope
 from basis.gateway.keys import Keyring
 from basis.gateway.limits import RateLimit
+from basis.gateway.live_service import LiveService
 from basis.gateway.preparing import Preparer
 from basis.gateway.read_only import LastAsked, NoBacktests, NoBus
-from basis.gateway.routes import Context, backtest, dashboard, documents, health, results, results_log, strategies
+from basis.gateway.routes import Context, backtest, dashboard, documents, health, live, results, results_log, strategies
 from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
@@ -30,7 +31,7 @@ from basis.results.reader import Results
 from basis.runtime import health as service_health
 from basis.runtime import telemetry
 from basis.runtime.bus import Bus
-from basis.runtime.clock import SystemClock
+from basis.runtime.clock import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -88,6 +89,8 @@ def _api() -> _Api:
     problems.install(app)
     for router in (
         backtest.router,
+        live.router,
+        live.capital_router,
         results.router,
         results_log.router,
         strategies.router,
@@ -138,13 +141,15 @@ async def opened(settings: Settings, *, read_only: bool = False) -> AsyncIterato
     telemetry.install(SERVICE)
     ring = keys.required(settings)
     with _listening(settings) as listener:
-        closing, clock = asyncio.Event(), SystemClock()
+        closing, clock = asyncio.Event(), clock_of(settings.clock_file)
         bus: Bus = NoBus(settings, SERVICE) if read_only else Bus(settings, SERVICE)
         await bus.connect()
         backtests: BacktestService = NoBacktests(bus, clock) if read_only else BacktestService(bus, clock)
         feeds = StatusFeeds(backtests)
         runs = RunList(backtests, Results(settings.logs_dir, settings.results_cache_dir), clock)
-        context = Context(bus, backtests, runs, settings, clock, clock.monotonic(), closing, feeds)
+        context = Context(
+            bus, backtests, LiveService(bus, clock, backtests), runs, settings, clock, clock.monotonic(), closing, feeds
+        )
         traffic = LastAsked(create_app(context, ring), clock)
         server = _Server(
             uvicorn.Config(

@@ -29,6 +29,7 @@ from basis.runtime.clock import new_correlation_id
 from basis.runtime.structured_logger import StructuredLogger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from basis.gateway.backtest_service import BacktestService
@@ -180,6 +181,16 @@ class LiveService:
             if found.run_mode != "backtest":
                 return found
         raise InputError("RUN-001", f"no paper or live run {correlation_id!r}", _COMPONENT)
+
+    async def list(self) -> Sequence[RunRecord]:
+        """Paper and live runs that this cluster remembers, newest first."""
+        runs = await self._bus.bucket(subjects.KV_RUNS)
+        found: list[RunRecord] = []
+        for status in await self._runs.list():
+            with contextlib.suppress(KeyNotFoundError):
+                entry = await runs.get(status.correlation_id)
+                found.append(RunRecord.model_validate_json(entry.value or b""))
+        return [record for record in found if record.run_mode != "backtest"]
 
     async def stop(self, correlation_id: str, reason: str = "stopped on request") -> RunRecord:
         """End a run after the tick in hand; positions stay as they are."""

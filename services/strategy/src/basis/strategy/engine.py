@@ -384,7 +384,10 @@ class EventDrivenStrategyEngine:
     async def _send_orders(self, state: Checkpoint, orders: OrdersRequest, decided: Decided) -> OrdersReply:
         del state, decided  # for who must write them down first
         patience = self._config.execution_manager.tight_loop_timeout_s * len(orders.orders)
-        return await self._bus.request(subjects.orders(self._cid), orders, OrdersReply, patience_s=patience)
+        again_s = subjects.request_timeout_s(orders.run.run_mode)
+        return await self._bus.request(
+            subjects.orders(self._cid), orders, OrdersReply, patience_s=patience, timeout_s=again_s
+        )
 
     def _traded(
         self, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply, traded: OrdersReply

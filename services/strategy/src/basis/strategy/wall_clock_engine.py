@@ -30,6 +30,7 @@ from basis.models.messages import (
 from basis.runtime import bus as subjects
 from basis.runtime import codec
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.kill_points import kill_point
 from basis.runtime.timeline import tick_time
 from basis.strategy.core.decisions import Decided
 from basis.strategy.core.strategy_manager import StrategyState
@@ -164,20 +165,25 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._taken = len(requests)
         here, deposit, done = self._at_tick(state, tick, requests)
         try:
+            kill_point("engine: before the tick is read")
             window = await self._read(run, here, tick, deposit)
+            kill_point("engine: after the tick is read")
             assessed = await self._assess(run, here, window)
         except ComponentError as error:
             if error.error_code in _PASSING and self._in_hand is None:
                 raise _UnsoundTickError(error) from error
             raise
         self._in_hand = InHand(tick=tick, requests=self._taken)
+        kill_point("engine: before the tick is in hand")
         await self._save(state)
+        kill_point("engine: after the tick is in hand")
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         decided = self._decide(run, here, window, assessed, logger)
         here = here.model_copy(update={"requests_done": done})
         if decided.orders:
             after, publishing = await self._trade(run, here, window, decided, assessed, logger)
             await publishing
+            kill_point("engine: after the orders are recorded")
             return after
         after = self._after(here, window, decided, assessed)
         await self._commit_whole(run, here, window, logger, after)
@@ -213,7 +219,9 @@ class WallClockEngine(EventDrivenStrategyEngine):
             after_tick=state.portfolio.tick,
             deposit=deposit,
         )
-        reply = await self._bus.request(subjects.venues_advance(self._cid), request, AdvanceReply)
+        reply = await self._bus.request(
+            subjects.venues_advance(self._cid), request, AdvanceReply, timeout_s=subjects.LIVE_REQUEST_S
+        )
         self._deposited = deposit > 0.0
         return reply.window
 
@@ -270,8 +278,12 @@ class WallClockEngine(EventDrivenStrategyEngine):
             pending_withdrawal=decided.state.pending_withdrawal,
         )
         self._forget_taken()
+        kill_point("engine: before the orders are written down")
         await self._save(state.model_copy(update={"counts": dict(self._counts)}))
-        return await super()._send_orders(state, orders, decided)
+        kill_point("engine: after the orders are written down")
+        traded = await super()._send_orders(state, orders, decided)
+        kill_point("engine: after the orders are answered")
+        return traded
 
     def _forget_taken(self) -> None:
         """Requests obeyed at this tick are in the state from here on; an emergency stop stays until the end."""
@@ -282,6 +294,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
     async def _committed(self, after: Checkpoint) -> None:
         self._trading = self._in_hand = None
         self._forget_taken()
+        kill_point("engine: before the tick is recorded")
         await super()._committed(after)
 
     async def _save(self, state: Checkpoint) -> None:

@@ -89,6 +89,8 @@ LIVE_ACK_WAIT_S: Final = 3.0
 """A paper or live run whose engine was silent for so long is given to another; as often as it takes."""
 LIVE_HEARTBEAT_S: Final = 0.5
 """How often the engine of a paper or live run says so, to its work queue and to the venues (dead-man switch)."""
+LIVE_REQUEST_S: Final = 1.0
+"""How long a request of a live run waits for its reply before it is sent again."""
 LIVE_TICKS_MAX_AGE_S: Final = 90 * 86_400
 """How long what the venues said at a tick is kept."""
 DUPLICATE_WINDOW_S: Final = 600.0
@@ -123,6 +125,11 @@ def venues_ready(cid: str) -> str:
 def venues_halt(cid: str) -> str:
     """Gateway to every venues replica: no new order of this run, and cancel what is open."""
     return f"basis.{cid}.venues.halt"
+
+
+def request_timeout_s(run_mode: str) -> float | None:
+    """When a request of a run is sent again; None = as the settings say."""
+    return None if run_mode == "backtest" else LIVE_REQUEST_S
 
 
 def halt_key(cid: str) -> str:
@@ -584,8 +591,24 @@ class Bus:
 
     # ------------------------------------------------------------------------------------------------------ ask
 
-    async def request(self, subject: str, message: BaseModel, reply: type[R], *, patience_s: float | None = None) -> R:
+    async def request(
+        self,
+        subject: str,
+        message: BaseModel,
+        reply: type[R],
+        *,
+        patience_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> R:
         """Ask, and ask again while no one answers: cores are pure, a repeat is harmless.
+
+        Args:
+            subject: where to.
+            message: what.
+            reply: model of the answer.
+            patience_s: when to give up; None = the settings'.
+            timeout_s: when to ask again; None = the settings'. Live runs ask again sooner: whoever had the request may have
+                died with it.
 
         Raises:
             ComponentError: what the other side answered, or BUS-002 where no one did within the patience.
@@ -599,7 +622,7 @@ class Bus:
         with self._tracer.start_as_current_span(subject.split(".", 2)[-1], kind=trace.SpanKind.CLIENT):
             headers = telemetry.inject({})
             while True:
-                timeout = min(self._settings.request_timeout_s, max(deadline - loop.time(), 0.05))
+                timeout = min(timeout_s or self._settings.request_timeout_s, max(deadline - loop.time(), 0.05))
                 try:
                     answer = await self.client.request(subject, payload, timeout=timeout, headers=headers or None)
                     return codec.decode(_open(answer.data), reply)

@@ -1,6 +1,6 @@
 """Places where a test ends a process: between any two steps of a live order.
 
-``BASIS_KILL_AT=name`` ends the process at the point of that name as ``kill -9`` would; ``name:2`` when it is passed for
+``BASIS_KILL_AT=name`` ends the process at the point of that name as ``kill -9`` would; ``name@2`` when it is passed for
 the second time. Unset, which it is everywhere but in tests, a point costs one comparison.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-_NAME, _, _TIMES = os.environ.get("BASIS_KILL_AT", "").partition(":")
+_NAME, _, _TIMES = os.environ.get("BASIS_KILL_AT", "").partition("@")
 _left = int(_TIMES or 1)
 
 

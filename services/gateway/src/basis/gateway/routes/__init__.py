@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 if TYPE_CHECKING:
     from basis.gateway.backtest_service import BacktestService
+    from basis.gateway.live_service import LiveService
     from basis.gateway.run_list import RunList
     from basis.gateway.status_feed import StatusFeeds
     from basis.runtime.bus import Bus
@@ -23,6 +24,7 @@ class Context:
 
     bus: Bus
     backtests: BacktestService
+    live: LiveService
     runs: RunList
     settings: Settings
     clock: Clock

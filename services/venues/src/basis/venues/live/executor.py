@@ -116,7 +116,7 @@ class LiveExecutor:
                 _log.warning("%s: another replica has taken over", key)
 
     async def _begin(self, task: Task) -> Settled:
-        self._at_point("before intent")
+        self._at_point("venues: before intent")
         intent = Intent(
             operation_ids=tuple(order.operation_id for order in task.orders),
             correlation_id=task.run.correlation_id,
@@ -130,23 +130,23 @@ class LiveExecutor:
         held = await self._store.create(intent)
         if held is None:
             raise LostIntentError
-        self._at_point("after intent")
+        self._at_point("venues: after intent")
         async with held:
             return await self._go_on(task, held)
 
     async def _go_on(self, task: Task, held: HeldIntent) -> Settled:
         """From wherever the intent is, to its outcome."""
         handshakes = await self._outcome(task, held)
-        self._at_point("after outcome")
+        self._at_point("venues: after outcome")
         handshakes = tuple(
             on_the_row(order, handshake, task.market) for order, handshake in zip(task.orders, handshakes, strict=True)
         )
         balances = await self._balances(task, handshakes)
         if any(handshake.status is ExecutionStatus.PENDING for handshake in handshakes):
             return Settled(handshakes, balances)  # the intent stays "sending": whoever asks again resolves it first
-        self._at_point("before recording")
+        self._at_point("venues: before recording")
         await held.write(state="done", handshakes=handshakes, balances=balances)
-        self._at_point("after recording")
+        self._at_point("venues: after recording")
         return Settled(handshakes, balances)
 
     async def _outcome(self, task: Task, held: HeldIntent) -> Sequence[ExecutionHandshake]:
@@ -181,13 +181,13 @@ class LiveExecutor:
             standing = Standing(task.market, task.balances, max(age, 0.0), 0.0)
             await self._gate.admit(cid, task.orders, standing, task.config, task.valuer)
             prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
-            self._at_point("after prepare")
+            self._at_point("venues: after prepare")
             await held.write(state="prepared", reference=prepared.reference)
-            self._at_point("after prepared recorded")
+            self._at_point("venues: after prepared recorded")
         prepared = self._prepared(held)
         await self._gate.require_open(cid, task.orders, task.config)
         await held.write(state="sending", sends=held.intent.sends + 1)
-        self._at_point("before send")
+        self._at_point("venues: before send")
         handshakes: Sequence[ExecutionHandshake]
         try:
             handshakes = await venue.send(task.orders, prepared)
@@ -196,7 +196,7 @@ class LiveExecutor:
         except LiveVenueError as error:  # it may have gone out before this was raised
             _log.warning("%s: %s", held.intent.operation_ids[0], error)
             handshakes = self._pending(task.orders, error)
-        self._at_point("after send")
+        self._at_point("venues: after send")
         if _is_pending(handshakes):
             handshakes = await self._resolve(task, held, venue, deadline)
         return handshakes
@@ -207,7 +207,7 @@ class LiveExecutor:
         """Ask what became of it until the venue knows, or patience ends: then it is pending, and the run stops."""
         prepared, pause = self._prepared(held), _PAUSE_S
         while True:
-            self._at_point("before resolve")
+            self._at_point("venues: before resolve")
             try:
                 handshakes = await venue.resolve(task.orders, prepared)
             except ProvedFailure as refused:

@@ -218,6 +218,7 @@ class LiveVenueManager:
         )
         if run.run_mode == "live":
             self._watch(run.correlation_id, setup)
+        kill_point("venues: after the tick is kept")
         settle_tick = self._settle_simulated if run.run_mode == "paper" else self._settle_live
         balances, settlements = settle_tick(setup, request, here, before)
         deposit = _deposit(setup.config, tick, request.deposit)
@@ -270,6 +271,7 @@ class LiveVenueManager:
 
     async def _read(self, setup: Setup, run: RunRef, tick: int, after: int, before: LiveTick | None) -> LiveTick:
         """Ask the venues, for the first time."""
+        kill_point("venues: before the market is read")
         now = max(self._clock.now(), tick_time(run, tick))
         row, moment = await self._row(setup, now, now if before is None else before.read_at)
         if run.run_mode == "paper":

@@ -1,0 +1,159 @@
+"""``kill -9`` between any two steps of a live order: one effect at the venue, no event lost, none twice, and the run goes on.
+
+Services in processes of their own, a real NATS, a real EVM node with the real Aave. Every point of ``kill_point`` in the
+venues, execution and strategy services is met while the first order of a run is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from tests.support.chain import Account, chain_of_tests
+from tests.support.cluster import Cluster, assert_every_event_once, event_lines, process_cluster
+from tests.support.live import ARMED, LiveCluster, assert_verified
+from tests.support.warp import keep_up
+
+from basis.gateway.backtest_service import BacktestService
+from basis.gateway.live_service import LiveService
+from basis.runtime.clock import SharedClock
+from basis.testkit.runs import REPO
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("anvil")]
+UNITS = 10**6
+CAPITAL = 20_000
+TICKS = 6
+EMODE = {"ltv": 0.93, "liquidation_threshold": 0.95, "liquidation_bonus": 0.01, "reserve_factor": 0.15}
+"""The wallet of the tests is onboarded with e-mode on."""
+_POINT = re.compile(r"(?:kill_point|_at_point)\(\"([a-z]+): ([^\"]+)\"\)")
+
+
+def points(service: str) -> list[str]:
+    """Every labelled point of a service, in the order of its source."""
+    found = []
+    for file in sorted((REPO / "services").glob("*/src/**/*.py")):
+        found += [
+            f"{name}: {what}" for name, what in _POINT.findall(file.read_text(encoding="utf-8")) if name == service
+        ]
+    return [point for point in found if not point.endswith("before resolve")]  # met where an outcome is pending
+
+
+def test_there_are_25_points() -> None:
+    assert sum(len(points(service)) for service in ("engine", "execution", "venues")) >= 25
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Account]:
+    with chain_of_tests() as account:
+        yield account
+
+
+@asynccontextmanager
+async def killable(
+    account: Account, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Cluster, LiveCluster]]:
+    """Five processes on a shared clock that the chain follows."""
+    file = folder / "chain.yaml"
+    file.write_text(yaml.safe_dump(account.config.model_dump(mode="json")), encoding="utf-8")
+    monkeypatch.setenv("BASIS_CHAIN_CONFIG", str(file))
+    monkeypatch.setenv("BASIS_RPC_URL", account.node.url)
+    monkeypatch.setenv("BASIS_WALLET_KEY", account.key.get_secret_value())
+    clock = SharedClock(folder / "clock")
+    clock.set(datetime.fromtimestamp(account.node.time + 60, UTC))
+    following = asyncio.create_task(_follow(account, clock))
+    try:
+        async with process_cluster(folder, folder, clock_file=folder / "clock", live_trading=True) as cluster:
+            runs = BacktestService(cluster.bus, clock)
+            live = LiveCluster(cluster.bus, cluster.settings, clock, LiveService(cluster.bus, clock, runs), runs)
+            yield cluster, live
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+
+async def _follow(account: Account, clock: SharedClock) -> None:
+    while True:
+        await asyncio.to_thread(keep_up, account, clock)
+        await asyncio.sleep(0.02)
+
+
+async def die_at(point: str, service: str, account: Account, cluster: Cluster, live: LiveCluster) -> float:
+    """One run whose service dies at a point; returns seconds from its restart until the run went on."""
+    for name in {"venues", service}:
+        cluster.kill(name)
+    await asyncio.sleep(0.1)
+    account.world.restore()
+    account.world.give(account.address, "USDT", CAPITAL * UNITS)
+    sent = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+    for name in {"venues", service}:
+        os.environ.pop("BASIS_KILL_AT", None)
+        if name == service:
+            os.environ["BASIS_KILL_AT"] = point
+        cluster.launch(name)
+    os.environ.pop("BASIS_KILL_AT", None)
+    await cluster.ready()
+    submit = await live.start(
+        "pure_lending_usdt",
+        ticks=TICKS,
+        mode="live",
+        **ARMED,
+        venues__aave_v3__emode=EMODE,
+        execution_manager__execution_timeout_s=20.0,
+    )
+    child = cluster.children[service]
+    async with asyncio.timeout(60):
+        while child.poll() is None:  # noqa: ASYNC110 - a process sets no event
+            await asyncio.sleep(0.02)
+    assert child.returncode == -9, f"{point}: {service} ended with {child.returncode}, see its log"
+    seen = (await live.live.status(submit.correlation_id)).ticks
+    begin = time.perf_counter()
+    cluster.launch(service)
+    async with asyncio.timeout(90):
+        while True:
+            status = await live.live.status(submit.correlation_id)
+            if status.ticks != seen or status.status != "running":
+                break
+            await asyncio.sleep(0.02)
+    took = time.perf_counter() - begin
+    outcome = await live.ended(submit.correlation_id)
+    assert outcome.status.status == "completed", (point, outcome.status)
+    assert outcome.ticks == TICKS, point
+    assert_every_event_once(outcome)
+    assert_verified(outcome)
+    now = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+    executed = event_lines(outcome)["operation_executions"]
+    assert [line["status"] for line in executed] == ["confirmed"], (point, executed)
+    assert now - sent == 1, f"{point}: {now - sent} transactions for one operation"
+    scaled = account.world.a_token("USDT").call("scaledBalanceOf", account.address) / UNITS
+    last = event_lines(outcome)["positions"][-1]["positions"]
+    assert last["aave_v3:aToken:aUSDT"] == pytest.approx(scaled, rel=1e-9), point
+    return took
+
+
+@pytest.mark.parametrize("service", ["venues", "execution", "engine"])
+async def test_one_effect_whatever_dies(
+    service: str, chain: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {"engine": "strategy"}.get(service, service)
+    took: dict[str, float] = {}
+    chain.world.restore()
+    async with killable(chain, tmp_path, monkeypatch) as (cluster, live):
+        for point in points(service):
+            took[point] = await die_at(point, name, chain, cluster, live)
+            live.clock.set(live.clock.now() + timedelta(seconds=5))
+    print(
+        "\n" + "\n".join(f"{seconds:5.1f} s until the run went on, killed {point}" for point, seconds in took.items())
+    )
