@@ -21,6 +21,7 @@ _TAGS: Final = (
     ("backtest", "Submit, follow, cancel."),
     ("capital", "Money that comes and goes during a run."),
     ("results", "What runs came to, and how."),
+    ("live", "Paper and live runs: start, steer, stop."),
     ("strategies", "Modes, their configuration, the schema of their parameters."),
     ("health", "Is it there, and is it well?"),
 )

@@ -42,7 +42,8 @@ def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str,
         deltas[settles] = deltas.get(settles, 0.0) + gained
     else:
         settles = f"{order.venue}:BaseToken:USDT"
-        gained = sign * order.amount * (row - float(fill))
+        filled = handshake.execution_details.get("filled_amount", order.amount)
+        gained = sign * float(filled if isinstance(filled, int | float) else order.amount) * (row - float(fill))
     costs = dict(handshake.costs)
     if gained < 0.0:
         costs["slippage"] = {settles: -gained}
