@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from basis.models.base import CorrelationId, FrozenModel
 from basis.models.messages import RunMode, RunStatus
@@ -13,8 +13,27 @@ if TYPE_CHECKING:
     from basis.models.messages import RunOutcome, RunRecord
 
 
+_ID: Final = "4f0c7a9e5d2b4c1e8a6f3b2d1c0e9f8a"
+_STATUS: Final[dict[str, Any]] = {
+    "correlation_id": _ID,
+    "strategy": "btc_basis",
+    "status": "running",
+    "progress": 0.0,
+    "ticks": 1440,
+    "total_ticks": 0,
+    "started_at": "2026-05-01T00:00:01Z",
+    "equity": 100123.4,
+}
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
 class LiveRun(FrozenModel):
     """One paper or live run in a list."""
+
+    model_config = _example(mode="paper", status=_STATUS)
 
     mode: RunMode
     """``paper`` or ``live``."""
@@ -22,8 +41,19 @@ class LiveRun(FrozenModel):
     """Where it is."""
 
 
+class LiveRuns(FrozenModel):
+    """Paper and live runs, newest first."""
+
+    model_config = _example(items=[{"mode": "paper", "status": _STATUS}])
+
+    items: tuple[LiveRun, ...]
+    """The runs."""
+
+
 class Stopped(FrozenModel):
     """What an emergency stop did at once."""
+
+    model_config = _example(cancelled_orders=2, status=_STATUS)
 
     cancelled_orders: int = Field(ge=0)
     """Open orders that the venues cancelled."""
@@ -33,6 +63,23 @@ class Stopped(FrozenModel):
 
 class LivePerformance(FrozenModel):
     """What a run holds and has earned so far, in the share class."""
+
+    model_config = _example(
+        correlation_id=_ID,
+        mode="paper",
+        status="running",
+        ticks=1440,
+        skipped_ticks=1,
+        equity=100123.4,
+        capital=100000.0,
+        total_return=0.001234,
+        max_drawdown=-0.0003,
+        attribution={"funding": 150.2, "fees": -26.8},
+        positions={"binance:BaseToken:BTC": 0.95, "binance:Perp:BTCUSDT": -0.38},
+        orders_by_type={"spot_trade": 1, "perp_trade": 3},
+        failed_orders=0,
+        pending_withdrawal=0.0,
+    )
 
     correlation_id: CorrelationId
     """Run."""

@@ -28,7 +28,7 @@ class LiveRequest(FrozenModel):
 
     strategy_name: str = Field(examples=["btc_basis"])
     """Mode: a file of configs/modes."""
-    mode: Literal["paper", "live"] = "paper"
+    mode: Literal["paper", "live"] = Field(default="paper", examples=["paper"])
     """``paper``: live market data, simulated venues. ``live``: real orders; must be armed."""
     initial_capital: float | None = Field(default=None, examples=[100000])
     """Capital of a paper run, share class; null = the share class's default. A live run has what its venues hold."""
@@ -43,9 +43,9 @@ class EmergencyStopRequest(FrozenModel):
 
     model_config = ConfigDict(strict=True, defer_build=False)
 
-    unwind: bool = False
+    unwind: bool = Field(default=False, examples=[False])
     """True closes all positions before the run ends; false leaves them as they are."""
-    reason: str = Field(default="emergency stop on request", max_length=500)
+    reason: str = Field(default="emergency stop on request", max_length=500, examples=["the oracle is wrong"])
     """Why; goes into the log."""
 
 

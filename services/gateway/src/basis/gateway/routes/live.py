@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from basis.gateway import http
 from basis.gateway.answers import Accepted
-from basis.gateway.live_answers import LivePerformance, LiveRun, Stopped, live_run, performance
+from basis.gateway.live_answers import LivePerformance, LiveRuns, Stopped, live_run, performance
 from basis.gateway.live_requests import CapitalRequest, EmergencyStopRequest, LiveRequest, prepare_live
 from basis.gateway.problems import responses
 from basis.gateway.routes import Ctx
@@ -30,9 +30,9 @@ async def start(body: LiveRequest, request: Request, context: Ctx) -> Accepted:
 
 
 @router.get("/strategies", operation_id="list_live", responses=responses(503))
-async def strategies(context: Ctx) -> list[LiveRun]:
+async def strategies(context: Ctx) -> LiveRuns:
     """Paper and live runs that the cluster remembers, newest first."""
-    return [live_run(record) for record in await context.live.list()]
+    return LiveRuns(items=tuple(live_run(record) for record in await context.live.list()))
 
 
 @router.get("/status/{correlation_id}", operation_id="get_live_status", responses=responses(404, 422, 503))
