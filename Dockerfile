@@ -33,7 +33,8 @@ ENV PATH=/app/.venv/bin:$PATH
 # The base image has no bytecode of the standard library, and the root file system is read-only later: what the services
 # import is compiled here, so that no start compiles it again.
 RUN python -c "import basis.cli.main, basis.cli.services, basis.cli.commands.service, basis.event_logger.service, \
-basis.execution.service, basis.gateway.app, basis.monitors.service, basis.strategy.service, basis.venues.service"
+basis.execution.service, basis.gateway.app, basis.monitors.service, basis.strategy.service, basis.venues.service, \
+empyrical, plotly.io"
 COPY configs configs
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -41,6 +42,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     BASIS_DATA_DIR=/data \
     BASIS_LOGS_DIR=/logs \
     BASIS_CACHE_DIR=/tmp/basis-cache \
+    BASIS_RESULTS_CACHE_DIR=/tmp/basis-results \
     BASIS_HEALTH_FILE=/tmp/basis-health \
     BASIS_GATEWAY_HOST=0.0.0.0
 USER 1000:1000

@@ -231,6 +231,20 @@ def assert_no_errors(stack: Stack) -> None:
     assert [line for line in stack.service_logs().splitlines() if any(word in line for word in wrong)] == []
 
 
+def test_results_are_read_from_a_folder_that_the_gateway_cannot_write(stack: Stack) -> None:
+    with stack.http() as client:
+        cid = stack.submit(client, "2022-01-10")
+        outcome = stack.outcome(client, cid)
+        report = client.get(f"results/{cid}").json()
+        assert report["metrics"]["total_return"] == pytest.approx(outcome["result"]["total_return"], rel=1e-12)
+        curves = client.get(f"results/{cid}/curves").json()
+        assert len(curves["ticks"]) == outcome["ticks"]
+        assert cid in {item["correlation_id"] for item in client.get("results/").json()["items"]}
+        assert client.delete(f"results/{cid}").status_code == 204
+        assert not (stack.logs / cid).exists()
+        assert client.get(f"results/{cid}").status_code == 404
+
+
 def test_containers_are_locked_down(stack: Stack) -> None:
     mounts: dict[str, dict[str, bool]] = {}
     for service in (*SERVICES, "nats"):
@@ -248,6 +262,7 @@ def test_containers_are_locked_down(stack: Stack) -> None:
     assert mounts == {name: {} for name in SERVICES} | {
         "venues": {"/data": False},
         "event-logger": {"/logs": True},
+        "gateway": {"/logs": False},
         "nats": configuration,
     }
 
