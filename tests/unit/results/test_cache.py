@@ -16,6 +16,7 @@ from basis.models.errors import ComponentError
 from basis.results import cache as cache_module
 from basis.results import extract
 from basis.results.cache import ColumnCache
+from basis.results.core import metrics
 from basis.results.reader import Results
 
 if TYPE_CHECKING:
@@ -162,6 +163,23 @@ def test_the_columns_of_a_run_that_was_sealed_are_those_of_its_seal(tmp_path: Pa
     assert len(list((tmp_path / "cache").rglob("*.parquet"))) == 1
     results.forget(CID)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"metrics": 5}'])
+def test_metrics_are_derived_once_and_again_where_their_file_is_damaged(
+    tmp_path: Path, damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "logs", EQUITY, FLOWS)
+    report = Results(tmp_path / "logs", tmp_path / "cache").report(CID)
+    assert report.net_flows == 300.0
+    (file,) = (tmp_path / "cache").rglob("derived.json")
+    whole = file.read_bytes()
+    file.write_bytes(damage)
+    assert Results(tmp_path / "logs", tmp_path / "cache").report(CID) == report
+    assert file.read_bytes() == whole
+    monkeypatch.setattr(metrics, "compute", None)  # whoever calls it now fails
+    assert Results(tmp_path / "logs", tmp_path / "cache").report(CID) == report
+    assert not list((tmp_path / "cache").rglob(".*")), "nothing half-written stays"
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

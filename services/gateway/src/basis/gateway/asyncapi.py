@@ -89,7 +89,7 @@ def channels() -> Sequence[Channel]:
                 (messages.Control,), "Do as told, before the next window; every engine hears it, the run's own answers."),
         Channel("run.end", subjects.run_end(_RUN), stream, "strategy", "event-logger", _MSGPACK,
                 (messages.RunEnd,), "Seal the run."),
-        Channel("run.sealed", subjects.run_sealed(_RUN), stream, "event-logger", "strategy", _MSGPACK,
+        Channel("run.sealed", subjects.run_sealed(_RUN), stream, "event-logger", "strategy, gateway", _MSGPACK,
                 (messages.RunSealed,), "The run is on disk."),
         Channel("directory.remove", subjects.directory_remove(_RUN), request, "gateway", "event-logger", _MSGPACK,
                 (messages.RemoveRequest,), "Take the directory of a run away.", messages.RemoveReply),

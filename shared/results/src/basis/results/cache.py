@@ -15,14 +15,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
+from pydantic import ValidationError
 
 from basis.models.errors import ComponentError
 from basis.results import extract
 from basis.results.core import growth
 from basis.results.directories import is_cid
 from basis.results.lines import EventFile
+from basis.results.models import Derived
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from basis.models.messages import RunMetadata
@@ -77,6 +80,23 @@ class ColumnCache:
             self._busy.pop(key, None)
         return kept.frame
 
+    def derived(self, run: RunDir, metadata: RunMetadata, derive: Callable[[], Derived]) -> Derived:
+        """What was derived from a sealed run before, else what is derived now.
+
+        Raises:
+            ComponentError: LOG-004, a file is not what was sealed, or what deriving raises.
+        """
+        for event_type in ("exposures", "execution_deltas", "operation_executions"):
+            check_size(run, metadata, event_type)
+        path = self._file(run, metadata, "derived.json")
+        if path is None:
+            return derive()
+        with contextlib.suppress(OSError, ValidationError):  # not there, or not whole: made again
+            return Derived.model_validate_json(path.read_bytes())
+        found = derive()
+        _write(path, lambda beside: beside.write_bytes(found.model_dump_json().encode()))
+        return found
+
     def forget(self, correlation_id: str) -> None:
         """Let go of all that is kept of a run; trouble with the cache is no trouble of the caller's."""
         with self._lock:
@@ -100,20 +120,20 @@ class ColumnCache:
                 self._kept.popitem(last=False)
 
     def _load(self, run: RunDir, metadata: RunMetadata, group: str, before: _Kept | None) -> _Kept:
-        sealed = metadata.sealed_at is not None
-        path = self._file(run, metadata, group) if sealed else None
+        path = self._file(run, metadata, f"{group}.parquet")
         if path is not None:
             with contextlib.suppress(OSError, pl.exceptions.PolarsError):  # not there, or not whole: made again
                 return _Kept(pl.read_parquet(path, memory_map=False), 0, sealed=True)
         kept = _extracted(run, metadata, group, before)
         if path is not None:
-            _write(kept.frame, path)
+            _write(path, lambda beside: kept.frame.write_parquet(beside, compression="lz4"))
         return kept
 
-    def _file(self, run: RunDir, metadata: RunMetadata, group: str) -> Path | None:
-        if self._folder is None:
+    def _file(self, run: RunDir, metadata: RunMetadata, name: str) -> Path | None:
+        """Where something of a sealed run is kept; None where nothing is."""
+        if self._folder is None or metadata.sealed_at is None:
             return None
-        return self._folder / run.correlation_id / f"{run.pid}-{seal_key(metadata)}" / f"{group}.parquet"
+        return self._folder / run.correlation_id / f"{run.pid}-{seal_key(metadata)}" / name
 
 
 def _extracted(run: RunDir, metadata: RunMetadata, group: str, before: _Kept | None) -> _Kept:
@@ -175,12 +195,12 @@ def check_size(run: RunDir, metadata: RunMetadata, event_type: str) -> None:
         raise ComponentError("LOG-004", message, _COMPONENT)
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     """Beside, then renamed: readers see a whole file or none. Trouble with the cache is no trouble of the reader's."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(beside, compression="lz4")
+        write(beside)
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         _log.info("curves are not cached at %s: %s", path, error)

@@ -161,6 +161,21 @@ class Trigger(FrozenModel):
     """Unit of both."""
 
 
+class Derived(FrozenModel):
+    """The part of a report that takes reading the events: made once for a sealed run."""
+
+    metrics: Metrics | None
+    """Null before the first tick."""
+    paid: dict[str, dict[str, float]]
+    """Kind -> who was paid -> amount, share class."""
+    orders_by_type: dict[str, int]
+    """Operation type -> confirmed orders."""
+    failed_orders: int = Field(ge=0)
+    """Orders that did not execute."""
+    net_flows: float
+    """Deposits less withdrawals during the run, share class."""
+
+
 class RunReport(RunSummary):
     """All that a run page begins with."""
 

@@ -183,3 +183,4 @@ class Results:
         opened = self.open(correlation_id)
         for group in extract.GROUPS:
             self.cache.get(*opened, group)
+        self.report(correlation_id)

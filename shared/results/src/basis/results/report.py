@@ -11,7 +11,7 @@ from basis.models.events.base import TICK_SPAN
 from basis.results import curves, extract
 from basis.results.core import columns, ledger, metrics
 from basis.results.lines import EventFile, order_of
-from basis.results.models import Costs, RunReport
+from basis.results.models import Costs, Derived, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,23 +34,20 @@ def build(cache: ColumnCache, run: RunDir, metadata: RunMetadata, summary: RunSu
     last = last_event(run, "pnl_calculations") or {}
     attribution = dict(last.get("attribution") or {})
     result = metadata.result
-    deltas = list(_events(run, "execution_deltas"))
-    executions = list(_events(run, "operation_executions"))
-    found = _metrics(cache, run, metadata, deltas, executions)
+    found = cache.derived(run, metadata, lambda: derive(cache, run, metadata))
     costs = {kind: 0.0 - attribution.get(kind, 0.0) for kind in ("fees", "gas", "slippage")}
-    by_type, failed = _orders(executions)
     return RunReport(
         **summary.model_dump(),
-        metrics=found,
-        costs=Costs(**costs, total=sum(costs.values()), by_venue=ledger.paid(deltas)),
+        metrics=found.metrics,
+        costs=Costs(**costs, total=sum(costs.values()), by_venue=found.paid),
         funding=attribution.get("funding", 0.0),
         attribution=attribution,
         attribution_gap=last.get("attribution_gap"),
-        orders_by_type=by_type if result is None else result.orders_by_type,
-        failed_orders=failed if result is None else result.failed_orders,
+        orders_by_type=found.orders_by_type if result is None else result.orders_by_type,
+        failed_orders=found.failed_orders if result is None else result.failed_orders,
         counts=metadata.counts or count_events(run),
         final_positions=(last_event(run, "positions") or {}).get("positions", {}),
-        net_flows=_net_flows(cache, run, metadata),
+        net_flows=found.net_flows,
         config=metadata.config,
         config_sha256=metadata.config_sha256,
         data_path=metadata.data_path,
@@ -60,6 +57,24 @@ def build(cache: ColumnCache, run: RunDir, metadata: RunMetadata, summary: RunSu
         sealed=metadata.sealed_at is not None,
         columns=curves.available(run, metadata),
         triggers=columns.triggers(metadata.config),
+    )
+
+
+def derive(cache: ColumnCache, run: RunDir, metadata: RunMetadata) -> Derived:
+    """What takes reading the events: metrics, who was paid, orders, flows.
+
+    Raises:
+        ComponentError: LOG-004, the log is damaged; names the file.
+    """
+    deltas = list(_events(run, "execution_deltas"))
+    executions = list(_events(run, "operation_executions"))
+    by_type, failed = _orders(executions)
+    return Derived(
+        metrics=_metrics(cache, run, metadata, deltas, executions),
+        paid=ledger.paid(deltas),
+        orders_by_type=by_type,
+        failed_orders=failed,
+        net_flows=_net_flows(cache, run, metadata),
     )
 
 

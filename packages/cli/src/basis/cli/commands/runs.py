@@ -11,7 +11,6 @@ import orjson
 from basis.cli import run_report
 from basis.cli.output import Rows, print_json, print_rows, refusal
 from basis.cli.sparkline import draw
-from basis.event_logger.verify import verify as verify_run
 from basis.models.errors import ComponentError, InputError
 from basis.models.events import EVENT_MODELS
 from basis.results.directories import RunDirectories
@@ -184,6 +183,7 @@ def _lines(path: Path) -> int:
 
 def verify(correlation_id: str, logs: Path | None, *, as_json: bool) -> int:
     """Re-check a sealed run; exit code 1 where it is not what was sealed."""
+    from basis.event_logger.verify import verify as verify_run  # noqa: PLC0415 - NATS comes with it
 
     def work(manager: RunDirectories) -> int:
         report = verify_run(manager.find(correlation_id))
