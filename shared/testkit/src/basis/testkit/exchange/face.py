@@ -78,5 +78,7 @@ class Face(Protocol):
 
 
 def text(number: Decimal) -> str:
-    """A number as exchanges write it: no exponent, at most 12 decimals."""
-    return format(number.quantize(Decimal("1E-12")).normalize() if number else Decimal(0), "f")
+    """A number as exchanges write it: no exponent, at most 18 decimals."""
+    if -int(number.as_tuple().exponent) > 18:
+        number = round(number, 18)
+    return format(number.normalize(), "f") if number else "0"

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from basis.models.operations import OperationType, OrderSide, OrderType
+from basis.runtime.fills import market_name
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.cex import exits, handshakes
 from basis.venues.live.cex.account import position
@@ -28,12 +29,14 @@ from basis.venues.live.errors import LiveVenueError, ProvedFailure, UnknownOutco
 from basis.venues.live.interface import Prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pydantic import JsonValue
 
     from basis.models.execution import ExecutionHandshake
     from basis.models.order import Order
+    from basis.models.venue_config import MarketConfig
     from basis.venues.live.cex.connection import Connection
     from basis.venues.live.cex.fills import Outcome
     from basis.venues.live.cex.profiles import Profile, Row
@@ -60,9 +63,13 @@ class Trades:
         link: the exchange.
         profile: where it differs from others.
         wallets: where its money is.
+        markets: the mode's own limits by market, e.g. ``BTCUSDT-PERP``.
     """
 
-    def __init__(self, link: Connection, profile: Profile, wallets: Wallets) -> None:
+    def __init__(
+        self, link: Connection, profile: Profile, wallets: Wallets, markets: Mapping[str, MarketConfig]
+    ) -> None:
+        self._markets = markets
         self._link = link
         self._profile = profile
         self._wallets = wallets
@@ -82,7 +89,8 @@ class Trades:
         Raises:
             VenueRefusal: VEN-001, it is not traded.
         """
-        return market_of(pair, perp=perp, listed=self._link.client.markets or {}, venue=self._profile.venue)
+        listed, configured = self._link.client.markets or {}, self._markets.get(market_name(pair, perp=perp))
+        return market_of(pair, perp=perp, listed=listed, venue=self._profile.venue, configured=configured)
 
     def _market(self, order: Order) -> Market:
         return self.market(str(order.pair), perp=order.operation is OperationType.PERP_TRADE)

@@ -107,7 +107,8 @@ class Transfers:
         networks = (listed.get(token) or {}).get("networks") or {}
         # exchanges name one network differently for a chain's own coin and for tokens on it
         known = self._link.client.network_code_to_id(network, token)
-        terms = networks.get(network) or next((one for one in networks.values() if one.get("id") == known), None)
+        same = {known, f"{token}-{known}"}
+        terms = networks.get(network) or next((one for one in networks.values() if one.get("id") in same), None)
         if terms is None or terms.get("fee") is None or terms.get("withdraw") is False:
             message = f"{self._profile.venue} does not pay out {token} on {network} now"
             raise VenueRefusal("VEN-009", message, self._profile.venue)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from basis.models.order import Order
+    from basis.models.venue_config import MarketConfig
 
 _SLACK = Decimal("1e-9")
 """A quantity this close to a whole number of lots, in lots, counts as whole: decimal lots have no exact float."""
@@ -67,8 +68,17 @@ def ccxt_symbol(pair: str, *, perp: bool) -> str:
     return f"{base}/{quote}" + (f":{margin_token(pair)}" if perp else "")
 
 
-def market_of(pair: str, *, perp: bool, listed: Mapping[str, Any], venue: str) -> Market:
+def market_of(
+    pair: str, *, perp: bool, listed: Mapping[str, Any], venue: str, configured: MarketConfig | None = None
+) -> Market:
     """A market out of what ccxt loaded.
+
+    Args:
+        pair: symbol of the system.
+        perp: True for a perp.
+        listed: ccxt's symbol -> market.
+        venue: exchange.
+        configured: the mode's own limits; the larger least notional counts: OKX lists none.
 
     Raises:
         VenueRefusal: VEN-001, it is not listed or not open.
@@ -91,7 +101,7 @@ def market_of(pair: str, *, perp: bool, listed: Mapping[str, Any], venue: str) -
         tick=tick,
         min_amount=_decimal(limits["amount"].get("min")) or lot,
         max_amount=_decimal(limits["amount"].get("max")),
-        min_notional=notional or Decimal(0),
+        min_notional=max(notional or Decimal(0), Decimal(repr(configured.min_notional)) if configured else Decimal(0)),
     )
 
 

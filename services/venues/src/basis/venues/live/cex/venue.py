@@ -11,9 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from basis.models.errors import InputError
-from basis.models.instruments import INSTRUMENTS, InstrumentType
+from basis.models.instruments import INSTRUMENTS, InstrumentType, Venue
 from basis.models.live_cex_config import CexLiveConfig
 from basis.models.operations import OperationType
+from basis.models.venue_config import CexConfig
 from basis.runtime.settings import Settings
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.cex import account, exits, quotes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from basis.models.execution import ExecutionHandshake
     from basis.models.messages import Settlement
     from basis.models.order import Order
+    from basis.models.venue_config import MarketConfig
     from basis.runtime.clock import Clock
     from basis.venues.live.cex.account import Margin
     from basis.venues.live.cex.units import Market
@@ -49,12 +51,19 @@ class LiveExchange:
         config: how it is talked to.
         credentials: keys of the account; None: it opens and quotes, and everything else is refused (paper runs).
         clock: engine time.
+        markets: the mode's own limits by market, e.g. ``BTCUSDT-PERP``; the exchange's own are kept besides.
     """
 
     operations = frozenset({OperationType.SPOT_TRADE, OperationType.PERP_TRADE, OperationType.TRANSFER})
 
     def __init__(
-        self, venue: str, keys: Collection[str], config: CexLiveConfig, credentials: Credentials | None, clock: Clock
+        self,
+        venue: str,
+        keys: Collection[str],
+        config: CexLiveConfig,
+        credentials: Credentials | None,
+        clock: Clock,
+        markets: Mapping[str, MarketConfig] | None = None,
     ) -> None:
         self.name = venue
         self._profile = PROFILES[venue]
@@ -62,7 +71,7 @@ class LiveExchange:
         self._all_keys = frozenset(keys)
         self._link = Connection(venue, config, credentials, clock)
         self._wallets = Wallets(self._link, self._profile, keys)
-        self._trades = Trades(self._link, self._profile, self._wallets)
+        self._trades = Trades(self._link, self._profile, self._wallets, markets or {})
         self._transfers = Transfers(self._link, self._profile, self._wallets, keys)
         self._perps: dict[str, Market] = {}
         self._spots: dict[str, Market] = {}
@@ -292,4 +301,7 @@ def make(venue: str, config: RunConfig, clock: Clock) -> LiveExchange:
     Raises:
         InputError: VEN-005 some credentials are there and some are not; CONFIG-003 the live configuration is wrong.
     """
-    return LiveExchange(venue, config.position_subscriptions, read_config(venue), Credentials.read_if_any(venue), clock)
+    found = config.venues.get(Venue(venue))
+    markets = found.markets if isinstance(found, CexConfig) else {}
+    keys, credentials = config.position_subscriptions, Credentials.read_if_any(venue)
+    return LiveExchange(venue, keys, read_config(venue), credentials, clock, markets)

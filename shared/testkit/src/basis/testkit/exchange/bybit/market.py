@@ -69,10 +69,10 @@ def _instrument(listing: Listing) -> dict[str, Any]:
     }
     price = {"tickSize": text(listing.tick), "minPrice": text(listing.tick), "maxPrice": "1999999"}
     if listing.kind == "spot":
-        sizes = {"basePrecision": lot, "quotePrecision": "0.0000001", "minOrderQty": lot, "maxOrderQty": "9000"}
+        sizes = {"basePrecision": lot, "quotePrecision": "0.0000001", "minOrderQty": lot, "maxOrderQty": "900000"}
         sizes |= {"minOrderAmt": least, "maxOrderAmt": "8000000"}
         return common | {"innovation": "0", "marginTrading": "none", "lotSizeFilter": sizes, "priceFilter": price}
-    sizes = {"qtyStep": lot, "minOrderQty": lot, "maxOrderQty": "9000", "minNotionalValue": least}
+    sizes = {"qtyStep": lot, "minOrderQty": lot, "maxOrderQty": "900000", "minNotionalValue": least}
     return common | {
         "contractType": "LinearPerpetual",
         "settleCoin": listing.settle,
