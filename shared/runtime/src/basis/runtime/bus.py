@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
+import nats.aio.client
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.client import Client
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from basis.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+nats.aio.client.DEFAULT_BUFFER_SIZE = 1024**2
+"""nats-py reads 32 KiB at a time, which is eight turns of its loop for one of our event messages."""
 
 # ---------------------------------------------------------------------------------------------------------- names
 

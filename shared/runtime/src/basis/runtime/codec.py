@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.messages import Settlement
+from basis.runtime.column_lines import all_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,9 +66,8 @@ def pack(values: Iterable[float] | FloatArray, name: str) -> bytes:
         ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
     """
     array = np.asarray(values, dtype=_LITTLE_ENDIAN)
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = int(np.argmin(finite))
+    if not all_finite(array):
+        place = int(np.argmin(np.isfinite(array)))
         raise ComponentError("DATA-002", f"column {name!r}: {array[place]} at place {place}", "codec")
     return array.tobytes()
 
@@ -120,6 +120,6 @@ def unpack_all(columns: Mapping[str, bytes]) -> dict[str, FloatArray]:
     """
     arrays = {name: unpack(column) for name, column in columns.items()}
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise ComponentError("DATA-002", f"column {name!r} holds NaN or infinity", "codec")
     return arrays

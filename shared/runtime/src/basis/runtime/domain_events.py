@@ -65,6 +65,7 @@ class DomainEventLogger:
         self._correlation_id = correlation_id
         self._lines: dict[str, list[bytes]] = {}
         self._unsorted: set[str] = set()
+        self._texts = column_lines.Texts()
 
     def _add(self, event_type: str, order: int, timestamp: str, fields: dict[str, Any]) -> None:
         body = orjson.dumps({"order": order, "timestamp": timestamp, **fields})
@@ -101,7 +102,7 @@ class DomainEventLogger:
         if not orders:
             return
         shape: dict[str, Any] = {"order": Each(orders), "timestamp": Each(stamps), **fields}
-        template, tokens = column_lines.compile_template(shape, len(orders), event_type)
+        template, tokens = column_lines.compile_template(shape, len(orders), event_type, self._texts)
         head = self._head.replace(b"%", b"%%") + template[1:]
         rows = zip(*tokens, strict=True) if tokens else ((),)  # a single tick may hold nothing that varies
         lines = [head % row for row in rows]
