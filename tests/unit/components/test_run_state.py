@@ -128,7 +128,7 @@ def test_window_doubles_to_its_maximum_and_falls_after_orders() -> None:
     while sizes[-1] < engine.max_window:
         sizes.append(run_state.grown(sizes[-1], engine))
     assert sizes == [1, 8, 16, 32, 64, 128, 256, 512]
-    assert run_state.shrunk(512, engine) == 128
+    assert run_state.shrunk(512, engine) == 256
 
 
 @given(values=st.lists(bst.floats(-1e9, 1e9), min_size=1, max_size=20), data=st.data())

@@ -11,9 +11,11 @@ from basis.models.instruments import Venue
 from basis.models.operations import OperationType, StrategyIntent
 from basis.runtime import fills
 from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from basis.models.config import RunConfig
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from basis.strategy.core.view import TickView
 
     Floats = NDArray[np.float64]
+
+_WAITS = "mean funding is below the entry threshold"
 
 
 class BasisTrade(QuietStrategy):
@@ -41,6 +45,16 @@ class BasisTrade(QuietStrategy):
         self.conditions = (self._spot_column, *funding)
 
     # ------------------------------------------------------------------------------------------------ questions
+
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """In position within all limits, or out of it while funding does not pay."""
+        params, hedge = self._params, self._hedge
+        open_, delta, mean = self._open(view), np.abs(self._net_deltas(view)), hedge.mean_fundings(view)
+        calm = delta <= params.net_delta_emergency
+        within = calm & (delta <= params.net_delta_trade) & (mean >= params.funding_exit_threshold)
+        within &= hedge.worst_margins(view) >= params.margin_ratio_trigger
+        waits = calm & hedge.at_rest(view) & (mean < params.funding_threshold)
+        return Rest(open_ & within, None), Rest(np.logical_not(open_) & waits, _WAITS)
 
     def has_position(self, view: TickView) -> bool:
         """True once there is a leg."""
@@ -67,7 +81,7 @@ class BasisTrade(QuietStrategy):
             return "money is on its way to the exchanges"
         mean = self._hedge.mean_funding(view)
         if mean < self._params.funding_threshold:
-            return "mean funding is below the entry threshold"
+            return _WAITS
         text = f"mean 8 h funding {mean:.8f} is at least {self._params.funding_threshold}: enter with all there is"
         return Call("entry_full", StrategyIntent.ENTRY_FULL, "no_position", text, self.retarget)
 

@@ -38,7 +38,7 @@ def decide_window(
     stamps: Sequence[str],
     logger: DomainEventLogger,
 ) -> Decided:
-    """Decide tick by tick and log each decision; stops at the first tick with orders.
+    """Decide tick by tick, but for stretches at which the strategy rests, and log each decision; stops at the first orders.
 
     Args:
         manager: decides.
@@ -52,9 +52,16 @@ def decide_window(
     """
     made: list[Decision] = []
     before: list[StrategyState] = []
-    for place in range(ticks):
-        view.at(place)
-        decision = manager.decide(view, state, run)
+    asleep, of_state = manager.resting(view, state, ticks), state
+    while len(made) < ticks:
+        if state is not of_state:
+            asleep, of_state = manager.resting(view, state, ticks), state
+        resting, until = asleep.from_place(len(made))
+        if resting is not None:
+            before += [state] * (until - len(made))
+            made += [resting] * (until - len(made))
+            continue
+        decision = manager.decide(view.at(len(made)), state, run)
         made.append(decision)
         before.append(state)
         state = decision.state
@@ -96,7 +103,7 @@ def _log_decisions(
                 "equity": view.figure_column("equity")[:ticks],
                 "reference_equity": Each([state.reference_equity for state in before]),
             },
-            "risk_level": Each([view.at(place).risk_level for place in range(ticks)]),
+            "risk_level": Each(view.risk_levels(ticks)),
             "constraints_violated": Each([decision.violated for decision in made]),
         },
     )

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import DirectionalStrategyConfig
 from basis.models.instruments import is_inverse
 from basis.models.operations import StrategyIntent
 from basis.runtime import fills
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from basis.models.config import RunConfig
     from basis.strategy.core.desk import Desk
     from basis.strategy.core.view import TickView
 
+_NEUTRAL = "the signal is neutral"
+_UNSURE = "the signal is below the confidence threshold"
 _NAMES = {1.0: "long", -1.0: "short", 0.0: "neutral"}
 
 
@@ -36,6 +42,17 @@ class Directional(QuietStrategy):
 
     # ------------------------------------------------------------------------------------------------ questions
 
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """In position until the signal turns for sure or goes neutral, out of it until there is one that is sure enough."""
+        held = view.position_column(self._perp_key)
+        side, confidence = view.market_column("signal_side"), view.market_column("signal_confidence")
+        out, neutral, sure = np.equal(held, 0.0), side == 0.0, confidence >= self._params.signal_threshold
+        return (
+            Rest(np.logical_not(out) & ~neutral & ~((side * held < 0.0) & sure), None),
+            Rest(out & neutral, _NEUTRAL),
+            Rest(out & ~neutral & ~sure, _UNSURE),
+        )
+
     def has_position(self, view: TickView) -> bool:
         """True while long or short."""
         return view.position(self._perp_key) != 0.0
@@ -44,9 +61,9 @@ class Directional(QuietStrategy):
         """Enter in the direction of a signal that is sure enough."""
         side, confidence = view.market("signal_side"), view.market("signal_confidence")
         if side == 0.0:
-            return "the signal is neutral"
+            return _NEUTRAL
         if confidence < self._params.signal_threshold:
-            return "the signal is below the confidence threshold"
+            return _UNSURE
         text = f"signal {_NAMES[side]} with confidence {confidence:.4f}"
         return Call("entry_full", StrategyIntent.ENTRY_FULL, "signal", text, self.retarget)
 

@@ -126,6 +126,11 @@ class Hedge:
             or view.position(f"transit:BaseToken:{self.asset}") > _NOTHING
         )
 
+    def at_rest(self, view: TickView) -> NDArray[np.bool_] | np.bool_:
+        """Where no money is on its way, over the window: the opposite of :meth:`in_transit`."""
+        usdt, asset = (view.position_column(f"transit:BaseToken:{token}") for token in ("USDT", self.asset))
+        return np.less_equal(usdt, _NOTHING) & np.less_equal(asset, _NOTHING)
+
     # --------------------------------------------------------------------------------------------------- orders
 
     def mark(self, desk: Desk, venue: str) -> float:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import LendingStrategyConfig
 from basis.models.instruments import TOKEN_DECIMALS, wallet_token
 from basis.models.operations import OperationType, StrategyIntent
 from basis.strategy.core.desk import Desk, spendable
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from basis.models.config import RunConfig
     from basis.strategy.core.view import TickView
 
@@ -36,6 +40,10 @@ class PureLending(QuietStrategy):
     def has_position(self, view: TickView) -> bool:
         """True once there are aTokens."""
         return view.position(self._a_token_key) > 0.0
+
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """Whenever there are aTokens."""
+        return (Rest(np.greater(view.position_column(self._a_token_key), 0.0), None),)
 
     def entry_full(self, view: TickView) -> Call | str:
         """Supply all but the gas reserve."""

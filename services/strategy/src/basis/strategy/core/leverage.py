@@ -65,6 +65,15 @@ class Leverage:
         """True once there is collateral."""
         return view.position(self._collateral_key) > 0.0
 
+    def opens(self, view: TickView) -> NDArray[np.bool_] | np.bool_:
+        """:meth:`is_open` over the window."""
+        return np.greater(view.position_column(self._collateral_key), 0.0)
+
+    @staticmethod
+    def near(view: TickView) -> NDArray[np.float64]:
+        """LTV over the liquidation threshold, over the window."""
+        return _near(view)
+
     def health(self, view: TickView) -> tuple[float, float]:
         """(health factor, LTV over the liquidation threshold); (infinite, 0) without debt."""
         near = float(view.derived("leverage.near", _near))

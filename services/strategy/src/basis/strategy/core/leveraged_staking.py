@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import LeveragedStrategyConfig
 from basis.models.operations import StrategyIntent
 from basis.strategy.core.leverage import Leverage
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from basis.models.config import MarketNeutralStrategyConfig, RunConfig
     from basis.strategy.core.desk import Desk
@@ -39,6 +43,11 @@ class LeveragedStaking(QuietStrategy):
     def risk_override(self, view: TickView) -> Call | None:
         """Deleverage below the health factor's trigger, leave near the liquidation threshold."""
         return health_override(self._leverage, self._params, view, self._deleverage, self.exit_full)
+
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """While the health factor is above its trigger and no reward is worth selling."""
+        healthy = self._leverage.opens(view) & is_healthy(self._leverage, self._params, view)
+        return (Rest(healthy & ~self._rewards.worth_selling(view), None),)
 
     def entry_full(self, view: TickView) -> Call | str:
         """Stake all there is, levered, in one group."""
@@ -70,6 +79,17 @@ class LeveragedStaking(QuietStrategy):
 
     def _deleverage(self, desk: Desk) -> None:
         self._leverage.release(desk, 0.0)
+
+
+def is_healthy(
+    leverage: Leverage, params: LeveragedStrategyConfig | MarketNeutralStrategyConfig, view: TickView
+) -> NDArray[np.bool_]:
+    """Where :func:`health_override` calls for nothing, over the window."""
+    near = leverage.near(view)
+    indebted = near > 0.0
+    factor = np.where(indebted, 1.0 / np.where(indebted, near, 1.0), np.inf)
+    healthy: NDArray[np.bool_] = (near <= params.ltv_exit) & (factor >= params.hf_deleverage)
+    return healthy
 
 
 def health_override(

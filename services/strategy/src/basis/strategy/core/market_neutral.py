@@ -13,11 +13,13 @@ from basis.runtime import fills
 from basis.strategy.core.desk import spendable
 from basis.strategy.core.hedging import UNWIND_MARGIN, Hedge
 from basis.strategy.core.leverage import ENTRY_GROUP, EXIT_GROUP, Leverage
-from basis.strategy.core.leveraged_staking import health_override
+from basis.strategy.core.leveraged_staking import health_override, is_healthy
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from basis.models.config import RunConfig
@@ -67,6 +69,24 @@ class MarketNeutral(QuietStrategy):
         """True once there is a staked side or a short."""
         staked = self._leverage.is_open(view) if self._leverage else view.position(self._lst_key) > 0.0
         return staked or self._hedge.quantity(view) != 0.0
+
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """In position, healthy, hedged, with margin, and nothing loose, on its way or worth selling."""
+        params, hedge = self._params, self._hedge
+        staked = self._leverage.opens(view) if self._leverage else np.greater(view.position_column(self._lst_key), 0.0)
+        delta = np.abs(_net_deltas(view))
+        within = (staked | np.not_equal(hedge.quantities(view), 0.0)) & hedge.at_rest(view)
+        within = within & (delta <= params.net_delta_emergency) & (delta <= params.net_delta_trade)
+        within &= hedge.worst_margins(view) >= params.margin_ratio_trigger
+        price, limit = (
+            view.market_column(self.conditions[0]),
+            params.dust_equity_fraction * view.figure_column("equity"),
+        )
+        for key in (self._spot_key, _WALLET_ETH):
+            within &= view.position_column(key) * price <= limit
+        if self._leverage is not None:
+            within &= is_healthy(self._leverage, params, view)
+        return (Rest(within & ~self._rewards.worth_selling(view), None),)
 
     def risk_override(self, view: TickView) -> Call | None:
         """Health of the leveraged side, then net delta past its emergency limit."""

@@ -43,7 +43,7 @@ class Rewards:
 
     def sell(self, view: TickView) -> Call | None:
         """Sell every reward token that is worth more than its share of equity and its gas (behaviour.md section 3)."""
-        if not view.derived("rewards.sell", self._any_worth_selling):
+        if not view.derived("rewards.sell", self.worth_selling):
             return None
         tokens = self._worth_selling(view)
         if not tokens:
@@ -61,8 +61,9 @@ class Rewards:
             token for token, key in self._keys if view.derived(f"rewards.{token}", partial(self._worth, token, key))
         ]
 
-    def _any_worth_selling(self, view: TickView) -> NDArray[np.bool_] | bool:
-        found: NDArray[np.bool_] | bool = False
+    def worth_selling(self, view: TickView) -> NDArray[np.bool_]:
+        """Where any token is worth more than its limit, over the window."""
+        found = np.zeros(len(view.figure_column("equity")), dtype=np.bool_)
         for token, key in self._keys:
             found = found | self._worth(token, key, view)
         return found

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from basis.models.config import StakingStrategyConfig
 from basis.models.instruments import TOKEN_DECIMALS
 from basis.models.operations import OperationType, StrategyIntent
 from basis.strategy.core.desk import Desk, spendable
 from basis.strategy.core.rewards import Rewards
-from basis.strategy.core.strategy import Call, QuietStrategy, parameters
+from basis.strategy.core.strategy import Call, QuietStrategy, Rest, parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from basis.models.config import RunConfig
     from basis.strategy.core.view import TickView
 
@@ -41,6 +45,11 @@ class Staking(QuietStrategy):
     def has_position(self, view: TickView) -> bool:
         """True once there is an LST."""
         return view.position(self._lst_key) > 0.0
+
+    def rests(self, view: TickView) -> Sequence[Rest]:
+        """While no reward is worth selling."""
+        staked = np.greater(view.position_column(self._lst_key), 0.0)
+        return (Rest(staked & ~self._rewards.worth_selling(view), None),)
 
     def entry_full(self, view: TickView) -> Call | str:
         """Stake all but the gas reserve."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from basis.models.errors import ComponentError
 from basis.models.instruments import CLIENT, holding_key, is_inverse, margin_token, split_key, wallet_token
 from basis.models.operations import ExecutionStatus, OperationType, OrderSide, StrategyIntent
@@ -13,6 +15,8 @@ from basis.strategy.core.strategy import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from basis.models.config import RunConfig
     from basis.models.execution import ExecutionHandshake
@@ -62,6 +66,32 @@ class Decision(NamedTuple):
     """Limits that are broken: why a risk override acts."""
 
 
+class Resting:
+    """Decisions of the ticks of a window that need no asking.
+
+    Args:
+        ticks: length of the window.
+        found: decision -> the ticks that it is the decision of; later ones go before earlier ones.
+    """
+
+    def __init__(self, ticks: int, found: Sequence[tuple[Decision, NDArray[np.bool_]]]) -> None:
+        self._decisions = [decision for decision, _ in found]
+        which = np.full(ticks, -1)
+        for number, (_, where) in enumerate(found):
+            which[where] = number
+        ends = np.append(np.flatnonzero(np.diff(which)) + 1, ticks)
+        self._ends: list[int] = ends.tolist()
+        self._which: list[int] = which[ends - 1].tolist()
+        self._at = 0
+
+    def from_place(self, place: int) -> tuple[Decision | None, int]:
+        """The decision of all ticks from a place up to another; None where they must be asked. Places only ever grow."""
+        while self._ends[self._at] <= place:
+            self._at += 1
+        number = self._which[self._at]
+        return (None if number < 0 else self._decisions[number]), self._ends[self._at]
+
+
 class StrategyManager:
     """Decides for one mode.
 
@@ -76,6 +106,26 @@ class StrategyManager:
         self._threshold = config.strategy.position_deviation_threshold
         self._hold = Decision("hold", "none", "hold", "within all limits")  # made once, not once a tick
         self._flows: dict[int, tuple[float, float]] | None = None
+
+    def resting(self, view: TickView, state: StrategyState, ticks: int) -> Resting:
+        """Ticks of the window that :meth:`decide` need not be asked about in this state, and what it would say."""
+        if self._config.capital_flows or state.pending_withdrawal > 0.0 or state.deposited or state.unwinding:
+            return Resting(ticks, ())
+        reference, equity = state.reference_equity, view.figure_column("equity")
+        found: list[tuple[Decision, NDArray[np.bool_]]] = []
+        for rest in self._strategy.rests(view):
+            where = np.broadcast_to(rest.where, equity.shape)
+            if rest.waits is not None:
+                found.append((Decision("hold", "no_position", "hold", rest.waits, state=state), where))
+            elif reference is not None:
+                still = np.abs(equity - reference) <= self._threshold * abs(reference)
+                found.append((self._hold_in(state), where & still))
+        return Resting(ticks, found)
+
+    def _hold_in(self, state: StrategyState) -> Decision:
+        if self._hold.state is not state:
+            self._hold = Decision("hold", "none", "hold", "within all limits", state=state)
+        return self._hold
 
     def decide(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         """Decision at one tick, in the order of behaviour.md section 3; an emergency stop goes before all of it."""
@@ -97,9 +147,7 @@ class StrategyManager:
         dust = self._strategy.sell_dust(view)
         if dust is not None and (decision := self._act(dust, view, state, run)).orders:
             return decision
-        if self._hold.state is not state:
-            self._hold = Decision("hold", "none", "hold", "within all limits", state=state)
-        return self._hold
+        return self._hold_in(state)
 
     def _reductions(self, view: TickView, state: StrategyState) -> Iterator[Call | None]:
         """What goes before everything else: risk overrides, then withdrawals."""

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 _LEVELS = ("low", "medium", "high", "critical")
 
 
+class _Lists(dict[str, list[float]]):
+    """Columns as lists, each made when it is first read."""
+
+    def __init__(self, columns: Mapping[str, Floats]) -> None:
+        self._columns = columns
+
+    def __missing__(self, name: str) -> list[float]:
+        values: list[float] = self._columns[name].tolist()
+        self[name] = values
+        return values
+
+
 class TickView:
     """One tick of a window; move it with :meth:`at`. A strategy never sees beyond its tick.
 
@@ -57,11 +69,11 @@ class TickView:
         self._market_columns = market
         self._figure_columns = figures
         # scalars are read from lists: an element of an array costs ten times as much
-        self._market: dict[str, list[float]] = {name: column.tolist() for name, column in market.items()}
-        self._figures: dict[str, list[float]] = {name: column.tolist() for name, column in figures.items()}
+        self._market = _Lists(market)
+        self._figures = _Lists(figures)
         self._positions = positions
         self._changing_columns = changing
-        self._changing: dict[str, list[float]] = {key: column.tolist() for key, column in changing.items()}
+        self._changing = _Lists(changing)
         self._derived: dict[str, list[Any]] = {}
         self._risk_levels = risk_levels
         self._i = 0
@@ -86,6 +98,10 @@ class TickView:
         """Worst of all risk measures at the tick."""
         return _LEVELS[self._risk_levels[self._i]]
 
+    def risk_levels(self, ticks: int) -> list[str]:
+        """:attr:`risk_level` of the window's first ticks."""
+        return [_LEVELS[code] for code in self._risk_levels[:ticks]]
+
     def figure(self, name: str) -> float:
         """A monitors' figure, e.g. ``debt_usd``."""
         return self._figures[name][self._i]
@@ -96,10 +112,9 @@ class TickView:
         Raises:
             ComponentError: STRAT-001, the mode does not have that column.
         """
-        values = self._market.get(column)
-        if values is None:
+        if column not in self._market_columns:
             raise ComponentError("STRAT-001", f"the market has no column {column!r}", "strategy_manager")
-        return values[self._i]
+        return self._market[column][self._i]
 
     def market_column(self, column: str) -> Floats:
         """A market column over the window, for the log of decisions alone.
@@ -107,7 +122,8 @@ class TickView:
         Raises:
             ComponentError: STRAT-001, the mode does not have that column.
         """
-        self.market(column)
+        if column not in self._market_columns:
+            raise ComponentError("STRAT-001", f"the market has no column {column!r}", "strategy_manager")
         return self._market_columns[column]
 
     def figure_column(self, name: str) -> Floats:
@@ -139,13 +155,14 @@ class TickView:
 
     def market_row(self) -> dict[str, float]:
         """All market columns at the tick."""
-        return {name: values[self._i] for name, values in self._market.items()}
+        return {name: self._market[name][self._i] for name in self._market_columns}
 
     def position(self, key: str) -> float:
         """Quantity held of an instrument; scaled for aTokens and debt."""
-        changing = self._changing.get(key)
-        return self._positions.get(key, 0.0) if changing is None else changing[self._i]
+        if key in self._changing_columns:
+            return self._changing[key][self._i]
+        return self._positions.get(key, 0.0)
 
     def positions(self) -> dict[str, float]:
         """All quantities."""
-        return {**self._positions, **{key: values[self._i] for key, values in self._changing.items()}}
+        return {**self._positions, **{key: self._changing[key][self._i] for key in self._changing_columns}}
