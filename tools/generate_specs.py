@@ -1102,7 +1102,9 @@ COMPONENTS = (
     Component(
         "engine",
         "EventDrivenStrategyEngine",
-        _files(_STRATEGY, "engine", "core/run_state", "core/decisions", "run_record", "sealing"),
+        _files(
+            _STRATEGY, "engine", "core/run_state", "core/requested_flows", "core/decisions", "run_record", "sealing"
+        ),
         ("strategy_decisions", "orders"),
         _tests("unit/components/test_run_state", "integration/test_window_size", "integration/test_crash_recovery"),
     ),

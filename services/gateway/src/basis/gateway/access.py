@@ -14,8 +14,10 @@ from starlette.datastructures import Headers
 from basis.gateway import problems
 from basis.gateway.keys import Keyring, Scope
 from basis.gateway.limits import RateLimit
+from basis.models.errors import ComponentError
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as AsgiScope
 
@@ -27,7 +29,7 @@ HEALTH: Final = f"{_BASE}/health"
 OPEN: Final = frozenset({HEALTH, *(f"{_BASE}/{name}" for name in ("docs", "openapi.json", "asyncapi.json"))})
 """Below /api, without a key: load balancers ask for health, and the documents tell only what the source code tells.
 ``/metrics`` and ``/health/detailed`` speak of runs and folders: they need a key that may read."""
-_TRADES = (f"{_BASE}/live/", f"{_BASE}/capital/")
+_TRADES = (f"{_BASE}/live/",)
 """Below these whatever changes something moves money."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="basis"'}
@@ -84,6 +86,7 @@ class Guard:
         if slow is None and not holder.scope.includes(wanted):
             what = f"the key {holder.name!r} may {holder.scope}; {method} {path} needs the scope {wanted}"
             return _refused(path, HTTPStatus.FORBIDDEN, what, "AUTH-002")
+        scope.setdefault("state", {})["key"] = holder
         return slow
 
     def _slow_down(self, path: str, client: str) -> JSONResponse | None:
@@ -93,6 +96,18 @@ class Guard:
         seconds = math.ceil(wait)
         what = f"too many requests of {client}: the next one is served in {seconds} s"
         return _refused(path, HTTPStatus.TOO_MANY_REQUESTS, what, "AUTH-003", {"Retry-After": str(seconds)})
+
+
+def require(request: Request, wanted: Scope) -> None:
+    """For a route that needs more than its path tells: nothing where no keys are asked for.
+
+    Raises:
+        ComponentError: AUTH-002, the key may not.
+    """
+    holder = getattr(request.state, "key", None)
+    if holder is not None and not holder.scope.includes(wanted):
+        message = f"the key {holder.name!r} may {holder.scope}; this needs the scope {wanted}"
+        raise ComponentError("AUTH-002", message, "gateway")
 
 
 def _presented(headers: Headers) -> str:

@@ -23,7 +23,18 @@ from basis.gateway.limits import RateLimit
 from basis.gateway.live_service import LiveService
 from basis.gateway.preparing import Preparer
 from basis.gateway.read_only import LastAsked, NoBacktests, NoBus
-from basis.gateway.routes import Context, backtest, dashboard, documents, health, live, results, results_log, strategies
+from basis.gateway.routes import (
+    Context,
+    backtest,
+    capital,
+    dashboard,
+    documents,
+    health,
+    live,
+    results,
+    results_log,
+    strategies,
+)
 from basis.gateway.run_list import RunList
 from basis.gateway.status_feed import StatusFeeds
 from basis.models.errors import ComponentError
@@ -90,7 +101,7 @@ def _api() -> _Api:
     for router in (
         backtest.router,
         live.router,
-        live.capital_router,
+        capital.router,
         results.router,
         results_log.router,
         strategies.router,

@@ -293,6 +293,52 @@ class BacktestService:
             await (await self._bus.bucket(name)).purge(correlation_id)
         return answer.removed
 
+    async def record(self, correlation_id: str) -> RunRecord:
+        """What is on record of a run that has begun, of any kind.
+
+        Raises:
+            InputError: RUN-001, unknown.
+            ComponentError: RUN-003, it has not begun.
+        """
+        runs = await self._bus.bucket(subjects.KV_RUNS)
+        with contextlib.suppress(KeyNotFoundError):
+            return RunRecord.model_validate_json((await runs.get(correlation_id)).value or b"")
+        status = await self.status(correlation_id)
+        raise ComponentError("RUN-003", f"run {correlation_id} is {status.status}: it has not begun", _COMPONENT)
+
+    async def move_capital(self, correlation_id: str, amount: float, request_id: str) -> RunRecord:
+        """Have the client put capital in or take it out, from the run's next tick on.
+
+        Args:
+            correlation_id: run.
+            amount: share class; positive = deposit, negative = withdrawal.
+            request_id: the client's own id of it: asked again under it, it counts once.
+
+        Returns:
+            The record, with the request on it.
+
+        Raises:
+            InputError: RUN-001, unknown.
+            ComponentError: RUN-003, the run is not under way; BUS-002, its engine does not answer: ask again.
+        """
+        request = Control(command="deposit" if amount > 0.0 else "withdraw", amount=abs(amount), request_id=request_id)
+        heard = "no answer"
+        for _ in range(_CONTROL_TRIES):
+            record = await self.record(correlation_id)
+            if record.status.status in ENDED:
+                message = f"run {correlation_id} is {record.status.status}: no capital moves any more"
+                raise ComponentError("RUN-003", message, _COMPONENT)
+            with contextlib.suppress(NatsError, TimeoutError):
+                answer = await self._bus.client.request(
+                    subjects.control(correlation_id), codec.encode(request), timeout=_CONTROL_TIMEOUT_S
+                )
+                heard = answer.data.decode()
+                if heard == "ok":
+                    return await self.record(correlation_id)
+                await self._clock.sleep(0.1)
+        message = f"the engine of run {correlation_id} does not answer ({heard}): ask again under the same request_id"
+        raise ComponentError("BUS-002", message, _COMPONENT)
+
     async def follow(self, correlation_id: str) -> AsyncGenerator[RunStatus, None]:
         """Status of a run as it changes, until it has ended; looks once a second where no news comes.
 

@@ -49,17 +49,6 @@ class EmergencyStopRequest(FrozenModel):
     """Why; goes into the log."""
 
 
-class CapitalRequest(FrozenModel):
-    """Body of ``POST /api/v1/capital/{id}/deposit`` and ``/withdraw``."""
-
-    model_config = ConfigDict(strict=True, defer_build=False)
-
-    amount: float = Field(gt=0.0, allow_inf_nan=False, examples=[1000])
-    """Share class."""
-    request_id: str = Field(default="", max_length=100, examples=["2026-05-01/1"])
-    """The client's own id: a repeat under the same id counts once; empty = every request counts."""
-
-
 def prepare_live(request: LiveRequest, configs: Path, *, trusted: bool = False) -> PreparedLive:
     """Check a request and merge its configuration; the tick is that of ``live.time_step_s``.
 

@@ -65,6 +65,7 @@ class NotEnded(Exception):
 _STATUSES: Final = {
     "RUN-001": HTTPStatus.NOT_FOUND,
     "RUN-002": HTTPStatus.CONFLICT,
+    "RUN-003": HTTPStatus.CONFLICT,
     "LOG-004": HTTPStatus.CONFLICT,  # what is on disk contradicts itself: asking again will not help
     "AUTH-001": HTTPStatus.UNAUTHORIZED,
     "AUTH-002": HTTPStatus.FORBIDDEN,

@@ -48,6 +48,7 @@ from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_stamps, tick_time
 from basis.strategy.core import run_state
 from basis.strategy.core.decisions import Decided, decide_window
+from basis.strategy.core.requested_flows import FLOW_COMMANDS, requested, with_flows
 from basis.strategy.core.strategy_manager import StrategyManager, StrategyState
 from basis.strategy.core.view import TickView
 from basis.strategy.run_record import RunRecordStore, TakenOverError
@@ -55,6 +56,9 @@ from basis.strategy.sealing import PATIENCE_S, wait_for_seal
 from basis.strategy.strategies import make_strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from basis.models.messages import Control, RequestedFlow
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.structured_logger import StructuredLogger
@@ -91,9 +95,10 @@ class EventDrivenStrategyEngine:
         self._log = log
         self._submit = submit
         self._cid = submit.correlation_id
-        self._config = RunConfig.model_validate_json(submit.config)
+        self._configure(())
         self._strategy: Strategy = make_strategy(self._config)
         self._manager = StrategyManager(self._config, self._strategy)
+        self._asked: dict[str, tuple[Control, asyncio.Future[None]]] = {}
         self._last_tick = OPEN_END
         if submit.end is not None:
             self._last_tick = int((submit.end - submit.start).total_seconds()) // self._config.time_step_s
@@ -110,6 +115,35 @@ class EventDrivenStrategyEngine:
     def stop(self, stopped: Stopped) -> None:
         """End the run before its next window; the first reason given stays."""
         self._stop = self._stop or stopped
+
+    def _configure(self, flows: Sequence[RequestedFlow]) -> None:
+        """Take up the configuration, with what was asked for during the run."""
+        text = with_flows(self._submit.config, self._submit.config_sha256, flows)
+        self._config_text = text
+        self._config = RunConfig.model_validate_json(text.payload)
+
+    async def obey(self, request: Control) -> None:
+        """Take a request; once this returns it survives the engine.
+
+        Raises:
+            ComponentError: RUN-003, the run ends before its next window.
+        """
+        if request.command == "cancel":
+            self.stop(Stopped("cancelled", "ENGINE-003", request.reason or "cancelled on request"))
+        elif request.command == "fail":
+            self.stop(Stopped("failed", request.error_code or "EXEC-004", request.reason or "told to stop"))
+        elif request.command in FLOW_COMMANDS:
+            await self._ask(request)
+
+    async def _ask(self, request: Control) -> None:
+        """Wait until the loop has taken a deposit or withdrawal up; asked again under its id it counts once."""
+        if self._state is not None and request.request_id in self._state.requests_done:
+            return
+        if self._ending:
+            raise ComponentError("RUN-003", f"run {self._cid} has ended", "engine")
+        future = asyncio.get_running_loop().create_future()
+        _, future = self._asked.setdefault(request.request_id, (request, future))
+        await asyncio.shield(future)
 
     # ----------------------------------------------------------------------------------------------- beginning
 
@@ -128,6 +162,9 @@ class EventDrivenStrategyEngine:
         if state is None:
             state = self._initial(os.getpid())
         self._record = record
+        if state.flows:
+            self._configure(state.flows)
+            self._manager = StrategyManager(self._config, self._strategy)
         run = self._run_ref(state.pid)
         self._counts = dict(state.counts)
         begin = self._clock.monotonic()
@@ -139,12 +176,14 @@ class EventDrivenStrategyEngine:
             begin = self._clock.monotonic()
             state = await self._loop(run, state)
         except (TakenOverError, NatsError, OSError):
+            self._refuse_asked(ComponentError("BUS-002", f"the engine of run {self._cid} changes: ask again", "engine"))
             raise  # not this run's fault: it goes on from its checkpoint, here or elsewhere
         except ComponentError as error:
             failure, trace = error, traceback.format_exc()
         except Exception as error:  # noqa: BLE001 - a fault of our own ends the run; tried again it would only recur
             failure = ComponentError("ENGINE-002", f"{type(error).__name__}: {error}", "engine")
             trace = traceback.format_exc()
+        self._refuse_asked(ComponentError("RUN-003", f"run {self._cid} has ended", "engine"))
         return await self._finish(run, failure, trace, begin)
 
     def _initial(self, pid: int) -> Checkpoint:
@@ -157,8 +196,8 @@ class EventDrivenStrategyEngine:
         return RunRef(
             correlation_id=self._cid,
             pid=pid,
-            config_sha256=submit.config_sha256,
-            config=submit.config,
+            config_sha256=self._config_text.sha256,
+            config=self._config_text.payload,
             start=submit.start,
             time_step_s=self._config.time_step_s,
             last_tick=self._last_tick,
@@ -229,6 +268,14 @@ class EventDrivenStrategyEngine:
         try:
             while state.next_tick <= self._last_tick:
                 self._raise_if_stopped()
+                if self._asked:
+                    await _cancelled(ahead)  # it knows nothing of what comes in
+                    ahead = None
+                    if committing is not None:
+                        await committing
+                        committing = None
+                    state = await self._take_up(run, state)
+                    run = self._run_ref(state.pid)
                 window = await (ahead or self._advance(run, state.ledger, state.next_tick, state.window))
                 ahead = self._look_ahead(run, state, window)
                 assessed = await self._assess(run, state, window)
@@ -255,6 +302,42 @@ class EventDrivenStrategyEngine:
             await _cancelled(ahead)
             await _cancelled(committing)
         return state
+
+    async def _take_up(self, run: RunRef, state: Checkpoint) -> Checkpoint:
+        """Deposits and withdrawals that were asked for take effect at the next tick; on record before they are confirmed."""
+        assert self._state is not None
+        tick = state.next_tick
+        date = tick_time(run, tick)
+        asked, self._asked = self._asked, {}
+        flows = tuple(requested(request, tick, date) for request, _ in asked.values())
+        taken = {"flows": (*state.flows, *flows), "requests_done": (*state.requests_done, *asked)}
+        state = state.model_copy(update=taken)
+        self._state = self._state.model_copy(update=taken)
+        self._configure(state.flows)
+        self._manager = StrategyManager(self._config, self._strategy)
+        try:
+            await self._save(self._state)
+        except BaseException:
+            self._asked = asked  # whoever asked must hear that it is not on record
+            raise
+        for _, future in asked.values():
+            future.set_result(None)
+        for flow in flows:
+            what = "deposit" if flow.amount > 0.0 else "withdrawal"
+            message = (
+                f"{what} of {abs(flow.amount)!r} {self._config.share_class.currency} on request, from this tick on"
+            )
+            await self._log.info(self._cid, date, message, request_id=flow.request_id, tick=tick, amount=flow.amount)
+        return state
+
+    _ending = False
+
+    def _refuse_asked(self, error: ComponentError) -> None:
+        """The loop is over: nothing takes requests up any more."""
+        self._ending = True
+        for _, future in self._asked.values():
+            future.set_exception(error)
+        self._asked = {}
 
     def _raise_if_stopped(self) -> None:
         if self._stop is not None:

@@ -25,7 +25,7 @@ from basis.models.messages import (
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health
 from basis.runtime.structured_logger import StructuredLogger
-from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
+from basis.strategy.engine import EventDrivenStrategyEngine
 from basis.strategy.strategies import built_modes
 from basis.strategy.wall_clock_engine import WallClockEngine
 
@@ -104,21 +104,13 @@ class StrategyService:
 
     async def control(self, subject: str, payload: bytes) -> bytes | None:
         """Obey a control request for the run in hand; requests for other runs are for other replicas."""
-        live = self._live.get(subject.split(".")[1])
-        if live is not None:
-            try:
-                await live.obey(codec.decode(payload, Control))
-            except ComponentError as error:
-                return str(error).encode()
-            return b"ok"
-        engine = self._engine
+        engine: EventDrivenStrategyEngine | None = self._live.get(subject.split(".")[1], self._engine)
         if engine is None or subject != subjects.control(engine.correlation_id):
             return None
-        request = codec.decode(payload, Control)
-        if request.command == "cancel":
-            engine.stop(Stopped("cancelled", "ENGINE-003", request.reason or "cancelled on request"))
-        elif request.command == "fail":
-            engine.stop(Stopped("failed", request.error_code or "EXEC-004", request.reason or "told to stop"))
+        try:
+            await engine.obey(codec.decode(payload, Control))
+        except ComponentError as error:
+            return str(error).encode()
         return b"ok"
 
 

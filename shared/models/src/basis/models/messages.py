@@ -501,6 +501,19 @@ class RunStatus(FrozenModel):
     """Why it failed."""
 
 
+class RequestedFlow(FrozenModel):
+    """A deposit or withdrawal that was asked for while a backtest ran."""
+
+    request_id: str
+    """The client's own id of it."""
+    tick: int = Field(ge=0)
+    """Tick at which it takes effect."""
+    date: AwareDatetime
+    """Time of that tick: with it the run can be repeated from ``capital_flows``."""
+    amount: float
+    """Share class; positive = deposit, negative = withdrawal."""
+
+
 class RunResult(FrozenModel):
     """What a run came to, in the share class."""
 
@@ -536,6 +549,8 @@ class RunResult(FrozenModel):
     """Deposits less withdrawals during the run."""
     final_positions: dict[str, float]
     """Instrument key -> quantity at the last tick."""
+    requested_flows: tuple[RequestedFlow, ...] = ()
+    """Deposits and withdrawals asked for while it ran: with them in ``capital_flows`` the run can be repeated."""
 
 
 class RunStart(FrozenModel):
@@ -693,8 +708,8 @@ class Control(FrozenModel):
 
     command: Literal["cancel", "fail", "stop", "emergency_stop", "rebalance", "deposit", "withdraw"]
     """``cancel``: end at the next window. ``fail``: a part of the system cannot go on (disk full); stop with the code.
-    Paper and live: ``stop``: end after the tick in hand, positions stay; ``emergency_stop``: no new order; ``rebalance``,
-    ``deposit``, ``withdraw``: at the next tick."""
+    ``deposit``, ``withdraw``: at the next tick. Paper and live: ``stop``: end after the tick in hand, positions stay;
+    ``emergency_stop``: no new order; ``rebalance``: at the next tick."""
     error_code: str | None = None
     """Code of the error registry; ``fail`` only."""
     reason: str | None = None
@@ -759,6 +774,8 @@ class Checkpoint(FrozenModel):
     """Ticks that a paper or live run missed: skipped, never made up for."""
     requests_done: tuple[str, ...] = ()
     """``request_id`` of the last deposits and withdrawals that were obeyed."""
+    flows: tuple[RequestedFlow, ...] = ()
+    """Backtests: deposits and withdrawals asked for during the run, as if its configuration had held them."""
 
 
 class Trading(FrozenModel):

@@ -1,4 +1,4 @@
-"""``/live`` and ``/capital``: paper and live runs. Everything that changes something needs the scope ``trade``."""
+"""``/live``: paper and live runs. Everything that changes something needs the scope ``trade``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from fastapi import APIRouter, Depends, Request
 from basis.gateway import http
 from basis.gateway.answers import Accepted
 from basis.gateway.live_answers import LivePerformance, LiveRuns, Stopped, live_run, performance
-from basis.gateway.live_requests import CapitalRequest, EmergencyStopRequest, LiveRequest, prepare_live
+from basis.gateway.live_requests import EmergencyStopRequest, LiveRequest, prepare_live
 from basis.gateway.problems import responses
 from basis.gateway.routes import Ctx
 from basis.models.messages import RunStatus
 
 router = APIRouter(prefix="/live", tags=["live"], route_class=http.StrictRoute)
-capital_router = APIRouter(prefix="/capital", tags=["live"], route_class=http.StrictRoute)
 RunId = Annotated[str, Depends(http.run_id)]
 
 
@@ -67,19 +66,3 @@ async def emergency_stop(correlation_id: RunId, body: EmergencyStopRequest, cont
 async def rebalance(correlation_id: RunId, context: Ctx) -> RunStatus:
     """Re-target at the next tick."""
     return (await context.live.rebalance(correlation_id)).status
-
-
-@capital_router.post(
-    "/{correlation_id}/deposit", status_code=202, operation_id="deposit", responses=responses(404, 413, 422, 503)
-)
-async def deposit(correlation_id: RunId, body: CapitalRequest, context: Ctx) -> RunStatus:
-    """Capital that was put in, from the next tick on; live: say it once it has arrived at the venue."""
-    return (await context.live.deposit(correlation_id, body.amount, body.request_id)).status
-
-
-@capital_router.post(
-    "/{correlation_id}/withdraw", status_code=202, operation_id="withdraw", responses=responses(404, 413, 422, 503)
-)
-async def withdraw(correlation_id: RunId, body: CapitalRequest, context: Ctx) -> RunStatus:
-    """Capital to be paid out from the next tick on: free balance first, else unwound 1:1."""
-    return (await context.live.withdraw(correlation_id, body.amount, body.request_id)).status

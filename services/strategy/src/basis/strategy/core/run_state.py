@@ -205,6 +205,7 @@ def result(run: RunRef, config: RunConfig, state: Checkpoint) -> RunResult | Non
         attribution_gap=final - state.portfolio.capital - sum(attribution.values()),
         net_flows=flows,
         final_positions={key: state.portfolio.positions.get(key, 0.0) for key in config.position_subscriptions},
+        requested_flows=state.flows,
     )
 
 
