@@ -65,8 +65,8 @@ def see_it(correlation_id: str, logs: Path, *, start: bool) -> str:
     if found is None:
         folder = "" if logs == Settings().logs_dir else f" --logs {logs}"
         return f"see it: basis dashboard {correlation_id}{folder}"
-    ends = "   ('basis dashboard --stop' or 'make down' ends the page)" if start else ""
-    return f"see it: {found.url}/runs/{correlation_id}{ends}"
+    ends = "served in the background; 'basis dashboard --stop' or 'make down' ends it\n" if start else ""
+    return f"{ends}see it: {found.url}/runs/{correlation_id}"
 
 
 def _path_of(correlation_id: str | None, logs: Path) -> str:
