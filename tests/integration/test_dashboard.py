@@ -133,6 +133,37 @@ def test_what_others_wrote_has_its_licence_beside_it() -> None:
         assert "SIL Open Font License" in (vendor / "fonts" / f"LICENSE-{font}").read_text()
 
 
+def _colours(block: str) -> dict[str, str]:
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(first: str, second: str) -> float:
+    low, high = sorted((_luminance(first), _luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_can_be_read_in_both_colour_schemes() -> None:
+    light, dark, chosen = re.split(
+        r"@media \(prefers-color-scheme|/\* the same, chosen", (FILES / "css/tokens.css").read_text()
+    )
+    assert _colours(dark) == _colours(chosen), "dark by preference and dark by the toggle are one"
+    grounds = {"gain": "gain-soft", "loss": "loss-soft", "warn": "warn-soft", "accent": "accent-soft"}
+    for colours in (_colours(light), _colours(light) | _colours(dark)):
+        for text in ("ink", "soft", "faint"):
+            for ground in ("page", "card", "sunk"):
+                assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for text, ground in grounds.items():
+            assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+            assert _contrast(colours[text], colours["card"]) >= 4.5, text
+        assert _contrast(colours["accent"], colours["on-accent"]) >= 4.5
+
+
 # ------------------------------------------------------------------------------------------------------- read only
 
 

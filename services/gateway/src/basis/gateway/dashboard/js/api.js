@@ -28,7 +28,9 @@ function keep(value) {
 
 /** fetch with the key; asks for one where the server wants one. Throws a Problem unless the answer is a success. */
 export async function call(path, options = {}) {
-  for (let refused = false; ; refused = true) {
+  let patience = 3; // times that "too many requests" is waited for
+  let refused = false;
+  for (;;) {
     const headers = new Headers(options.headers);
     const secret = key();
     if (secret !== null) headers.set("X-API-Key", secret);
@@ -40,9 +42,15 @@ export async function call(path, options = {}) {
       if (error.name === "AbortError") throw error;
       throw new Problem(0, { title: "no answer", detail: "The gateway does not answer. Is it still running?" });
     }
+    if (answer.status === 429 && patience > 0) {
+      patience -= 1;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+      continue;
+    }
     if (answer.status === 401) {
       // another request may have been given a key meanwhile
       if (key() === secret) keep(await askForKey(refused || secret !== null));
+      refused = true;
       continue;
     }
     if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})));

@@ -47,7 +47,7 @@ export class Panel {
     this.legend = h("ul", { class: "legend" }, this.series.map((series) => this.entry(series)));
     this.host = h("div", { class: "plot", style: { height: `${this.height}px` } }, h("div", { class: "skeleton" }));
     this.element = h("figure", { class: "chart", "aria-labelledby": title },
-      h("figcaption", {}, h("h3", { id: title }, this.title), this.unit ? h("span", { class: "unit" }, this.unit) : null, this.legend),
+      h("figcaption", {}, h("h2", { id: title }, this.title), this.unit ? h("span", { class: "unit" }, this.unit) : null, this.legend),
       this.host, this.note ? h("p", { class: "help" }, this.note) : null);
   }
 

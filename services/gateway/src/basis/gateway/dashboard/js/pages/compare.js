@@ -99,7 +99,7 @@ function metrics(found) {
   const rows = Object.entries(found.metrics).filter(([, { a, b }]) => [a, b].some((value) => isNumber(value) && value !== 0)); // nothing in both is nothing to compare
   const text = (name, value) => (!isNumber(value) ? "–" : FRACTIONS.has(name) ? percent(value, 3) : Number.isInteger(value) ? count(value) : amount(value));
   return h("section", { class: "card pad stack" }, h("h2", {}, "Figures"), h("div", { class: "scroll" }, h("table", { class: "dense" },
-    h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", { class: "num" }, "A"), h("th", { class: "num" }, "B"), h("th", { class: "num" }, "B − A"))),
+    h("thead", {}, h("tr", {}, h("th", {}, "Figure"), h("th", { class: "num" }, "A"), h("th", { class: "num" }, "B"), h("th", { class: "num" }, "B − A"))),
     h("tbody", {}, rows.map(([name, one]) => h("tr", {}, h("td", {}, words(name).replace(".", ": ")), h("td", { class: "num" }, text(name, one.a)), h("td", { class: "num" }, text(name, one.b)),
       h("td", { class: "num" }, plus(one.difference, text(name, one.difference)))))))));
 }

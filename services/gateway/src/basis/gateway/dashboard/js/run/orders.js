@@ -70,7 +70,7 @@ function group(items, report, context) {
 
 function head(items, context, title, ...marks) {
   const { tick, timestamp, intent } = items[0];
-  return h("div", { class: "group-head" }, h("h3", {}, title), intent ? h("span", { class: "tag" }, words(intent)) : null, marks, h("span", { class: "spring" }),
+  return h("div", { class: "group-head" }, h("h2", {}, title), intent ? h("span", { class: "tag" }, words(intent)) : null, marks, h("span", { class: "spring" }),
     h("span", { class: "soft nowrap" }, `${minute(timestamp)} · tick ${count(tick)}`),
     h("button", { type: "button", class: "small", onclick: () => context.showTick(tick) }, "State then"));
 }
