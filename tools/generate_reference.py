@@ -75,6 +75,8 @@ def generated() -> dict[Path, str]:
     files[Path("asyncapi.json")] = json.dumps(asyncapi, indent=1) + "\n"
     files[Path("http.md")] = pages.http_page(_NOTE, openapi)
     files[Path("bus.md")] = pages.bus_page(_NOTE)
+    exchanges = importlib.import_module("tools.exchange_pages")
+    files[Path("exchanges.md")] = exchanges.exchanges_page(_NOTE, _table)
     files[Path("configuration.md")] = pages.configuration_page(_NOTE, _table)
     return files
 

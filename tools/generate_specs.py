@@ -1210,6 +1210,25 @@ COMPONENTS = (
         ),
     ),
     Component(
+        "live_cex",
+        "Live exchanges",
+        (
+            *_files(_VENUES, "live/cex/venue", "live/cex/trades", "live/cex/exits", "live/cex/transfers"),
+            *_files(_VENUES, "live/cex/wallets", "live/cex/settlements", "live/cex/quotes", "live/cex/account"),
+            *_files(_VENUES, "live/cex/profiles", "live/cex/fills", "live/cex/units", "live/cex/ids"),
+            *_files(_VENUES, "live/cex/errors", "live/cex/connection", "live/cex/clients", "live/cex/scrub"),
+            *_files(_VENUES, "live/secrets", "core/transfer_ledger"),
+            "shared/models/src/basis/models/live_cex_config.py",
+        ),
+        ("execution_deltas",),
+        (
+            *_tests("integration/live/test_live_cex_orders", "integration/live/test_live_cex_faults"),
+            *_tests("integration/live/test_live_cex_account", "integration/live/test_live_cex_conformance"),
+            *_tests("integration/live/test_live_cex_secrets", "integration/live/test_exchange_server"),
+            *_tests("unit/venues/test_live_cex_errors", "unit/venues/test_transfer_ledger"),
+        ),
+    ),
+    Component(
         "position_monitor",
         "PositionMonitor",
         (*_files(_MONITORS, "core/position_monitor", "core/columns"), *_files(_RUNTIME, "valuation")),

@@ -82,6 +82,20 @@ def test_questions_are_asked_again(stage: Stage, fault: str) -> None:
         stage.balances()
 
 
+def test_rate_limit_is_sat_out_as_long_as_the_exchange_says_and_a_ban_is_not(binance: Stage) -> None:
+    binance.server.exchange.retry_after_s = 1
+    binance.server.faults.add("balance", "rate")
+    begin = time.monotonic()
+    assert binance.balances()["binance:BaseToken:USDT"] == 100_000.0
+    assert time.monotonic() - begin >= 1.0  # a lower bound alone
+    binance.server.exchange.retry_after_s = 3600
+    binance.server.faults.add("balance", "banned", times=9)
+    binance.server.requests.clear()
+    with pytest.raises(Retryable, match="VEN-006"):
+        binance.balances()
+    assert binance.server.requests["balance"] <= 3  # one a wallet, and none again
+
+
 def test_answer_that_cannot_be_read_after_sending_is_pending(stage: Stage) -> None:
     order = stage.trade("perp", "buy", 1.0, price=3000.0)
     prepared = stage.prepare(order)

@@ -74,6 +74,8 @@ class Treasury:
         """A withdrawal then stays pending."""
         self.post_only_cancels = venue != "binance"
         """Bybit and OKX take a post-only order that would take, and cancel it; Binance refuses it."""
+        self.retry_after_s = 0
+        """Seconds that a 429 or 418 says to wait."""
         self._advanced_ms = clock()
 
     def now_ms(self) -> int:

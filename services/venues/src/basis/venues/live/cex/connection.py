@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from basis.runtime.clock import Clock
     from basis.venues.live.cex.clients import Credentials
 
+_MOST_PATIENCE_S = 30.0
+"""Longest wait for a rate limit that a question sits out, seconds."""
+
 
 class Connection:
     """A ccxt client, and how it is asked.
@@ -88,9 +91,20 @@ class Connection:
                 return failure
             if not isinstance(failure, Retryable) or left == 0:
                 raise failure
-            await asyncio.sleep(wait)  # of the machine: the engine's clock may stand still
+            told = self._retry_after_s() if failure.error_code == "VEN-006" else 0.0
+            if told > _MOST_PATIENCE_S:  # a ban: asking on would prolong it
+                raise failure
+            await asyncio.sleep(max(wait, told))  # of the machine: the engine's clock may stand still
             wait *= 2
         raise AssertionError  # the last of the tries returns or raises
+
+    def _retry_after_s(self) -> float:
+        """How long the exchange says to wait, seconds; 0 where it says nothing."""
+        headers = {str(name).lower(): value for name, value in (self.client.last_response_headers or {}).items()}
+        try:
+            return max(float(headers.get("retry-after", 0.0)), 0.0)
+        except ValueError:
+            return 0.0
 
     async def send(self, what: str, call: Callable[..., Any], *args: Any, **fields: Any) -> Any:
         """Ask for something, once.

@@ -71,7 +71,8 @@ class Transfers:
             message = f"no address for {token} of {order.target_venue} in withdrawal_addresses of {venue}: add it"
             raise VenueRefusal("VEN-001", message, venue)
         amount = Decimal(repr(order.amount)).quantize(_STEP, "ROUND_DOWN")
-        fee, least = await self._terms(token, address.network)
+        fee, least, step = await self._terms(token, address.network)
+        amount -= amount % step
         if amount <= fee or amount - fee < least - fee:
             message = f"withdrawal of {order.amount!r} {token}: the fee is {fee:f}, the least {least:f}"
             raise VenueRefusal("VEN-007", message, venue)
@@ -101,8 +102,8 @@ class Transfers:
                 message = f"transfer of {order.source_token!r}: the mode does not hold {key!r}"
                 raise VenueRefusal("VEN-001", message, venue)
 
-    async def _terms(self, token: str, network: str) -> tuple[Decimal, Decimal]:
-        """(fee, least amount with the fee inside) of a token on a network."""
+    async def _terms(self, token: str, network: str) -> tuple[Decimal, Decimal, Decimal]:
+        """(fee, least amount with the fee inside, smallest step of an amount) of a token on a network."""
         listed = await self._link.ask("currencies", self._link.client.fetch_currencies)
         networks = (listed.get(token) or {}).get("networks") or {}
         # exchanges name one network differently for a chain's own coin and for tokens on it
@@ -114,7 +115,8 @@ class Transfers:
             raise VenueRefusal("VEN-009", message, self._profile.venue)
         fee = Decimal(str(terms["fee"]))
         least = Decimal(str((terms.get("limits", {}).get("withdraw") or {}).get("min") or 0))
-        return fee, max(least, fee)
+        step = Decimal(str(terms.get("precision") or _STEP))
+        return fee, max(least, fee), max(step, _STEP)
 
     async def send(self, order: Order, prepared: Prepared) -> ExecutionHandshake:
         """Ask for the withdrawal, once."""

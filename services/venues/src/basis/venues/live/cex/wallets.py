@@ -1,4 +1,4 @@
-"""Wallets inside an exchange: a mode sees one balance a token, so money is moved to where an order needs it (ADR 0020).
+"""Wallets inside an exchange: a mode sees one balance a token, so money is moved to where an order needs it (ADR 0023).
 
 A token has a home: the margin wallet of the mode's perps that settle in it, else the wallet that spot trades from. Idle money
 lies there, so that it counts as margin. It is moved out for a spot order or a withdrawal, and moved home when it is idle

@@ -86,5 +86,5 @@ class BinanceFace:
         status, code, words = table[refused.why]
         if refused.why is Why.NO_ORDER and request.method == "DELETE":
             code, words = -2011, "Unknown order sent."
-        headers = {"Retry-After": "1"} if status in {418, 429} else {}
+        headers = {"Retry-After": str(self._exchange.retry_after_s)} if status in {418, 429} else {}
         return Answer(status, {"code": code, "msg": words}, headers)
