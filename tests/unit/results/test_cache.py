@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +21,6 @@ from basis.results.core import metrics
 from basis.results.reader import Results
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import polars as pl
 
     from basis.results.directories import RunDir
@@ -212,3 +211,30 @@ def test_without_a_folder_everything_stays_in_memory(tmp_path: Path) -> None:
     metadata = Results(tmp_path / "logs").open(CID).metadata
     frame = cache.get(run, metadata, "equity")
     assert cache.get(run, metadata, "equity") is frame
+
+
+def test_a_long_run_answers_with_little(tmp_path: Path) -> None:
+    """Its first picture, and what an export holds at once, do not grow with the run."""
+    ticks = 6_000
+    write_run(tmp_path / "logs", [1000.0 + (tick * 7919 % 1000) / 7 for tick in range(ticks)])
+    results = Results(tmp_path / "logs", tmp_path / "cache")
+    drawn = results.curves(CID, ["equity", "drawdown"])
+    assert drawn["total_ticks"] == ticks
+    assert drawn["method"] == "m4"
+    assert len(orjson.dumps(drawn, option=orjson.OPT_SERIALIZE_NUMPY)) < 150_000
+    assert len(results.report(CID).model_dump_json()) < 50_000
+    size = sum(path.stat().st_size for path in (tmp_path / "logs").rglob("*") if path.is_file())
+    pieces = [len(piece) for piece in results.export(CID)]
+    assert size > 8_000_000
+    assert max(pieces) < 3_000_000
+
+
+def test_an_export_that_nobody_reads_to_its_end_leaves_nothing_open(tmp_path: Path) -> None:
+    write_run(tmp_path / "logs", [1000.0] * 2000)
+    pieces = Results(tmp_path / "logs").export(CID)
+    next(iter(pieces))
+    pieces.close()  # type: ignore[attr-defined]
+    opened = [
+        file for fd in Path("/proc/self/fd").iterdir() if (file := os.path.realpath(fd)).startswith(str(tmp_path))
+    ]
+    assert opened == []

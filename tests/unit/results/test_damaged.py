@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from tests.support.rundir import CID, PID, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.rundir import CID, KEYS, PID, tick_events, write_run
+from tests.unit.results.test_joined import execution, order, reconciliation
 
 from basis.models.errors import ComponentError, InputError
 from basis.results.reader import Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from basis.results.directories import RunDir
 
+ORDER = order(1, 0)
+EVERY_TICK = tick_events(0, 1.0, 1.0)
+LINES: dict[str, list[dict[str, Any]]] = {name: [] for name in EVERY_TICK} | {
+    "orders": [ORDER],
+    "operation_executions": [execution(ORDER, "confirmed", {KEYS[0]: -100.0})],
+    "reconciliations": [ORDER | reconciliation(ORDER["operation_id"], ORDER["order"] + 5, success=True)],
+    "execution_deltas": [],
+}
 EQUITY = [1000.0, 990.0, 1010.0]
 OTHER = "f" * 32
 
@@ -78,6 +90,43 @@ def test_damage_is_one_clear_error(tmp_path: Path, name: str) -> None:
         assert str(run.path) in caught.value.message
         assert "\n" not in caught.value.message
         assert len(caught.value.message) < 600
+
+
+PLACES = st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=12)), min_size=1, max_size=4)
+
+
+@settings(max_examples=40)
+@given(event_type=st.sampled_from(sorted(LINES)), places=PLACES)
+def test_whatever_the_bytes_are_there_is_an_answer_or_one_clear_error(
+    event_type: str, places: list[tuple[int, bytes]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        run = write_run(
+            Path(folder), EQUITY, {1: 5.0}, extra={name: LINES[name] for name in LINES if name not in EVERY_TICK}
+        )
+        file = run.event_file(event_type)
+        content = bytearray(file.read_bytes())
+        for place, bad in places:
+            begin = place % len(content)
+            content[begin : begin + len(bad)] = bad[: len(content) - begin]
+        file.write_bytes(bytes(content))
+        results = Results(Path(folder))
+        columns = ["equity", "pnl", "health_factor", f"position.{KEYS[0]}", "exposure.USDT"]
+        for read in (
+            lambda: results.report(CID),
+            lambda: results.curves(CID, columns),
+            lambda: results.at(CID, 1),
+            lambda: results.orders(CID),
+            lambda: results.events(CID, text="supply"),
+            lambda: results.pnl(CID),
+            lambda: results.tearsheet(CID),
+        ):
+            try:
+                read()
+            except ComponentError as error:
+                assert error.error_code in {"LOG-004", "CONFIG-003"}, error
+                assert "\n" not in error.message
+        results.registry.with_sparkline(results.registry.summaries()[CID])
 
 
 def test_a_damaged_run_is_in_the_list_and_the_others_too(tmp_path: Path) -> None:

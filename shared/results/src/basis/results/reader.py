@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.errors import ComponentError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 _COMPONENT = "results"
+_log = logging.getLogger(__name__)
 
 
 class Opened(NamedTuple):
@@ -39,8 +42,23 @@ class Opened(NamedTuple):
     metadata: RunMetadata
 
 
+@contextmanager
+def _reading(correlation_id: str) -> Iterator[None]:
+    """Let what an event lacks, or has of the wrong kind, be damage of the log.
+
+    Events are read as they are: models would look at each of a hundred thousand lines once more.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        _log.warning("log of run %s", correlation_id, exc_info=True)
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        message = f"log of run {correlation_id}: an event is not what its type says ({what}): see 'basis verify'"
+        raise ComponentError("LOG-004", message, _COMPONENT) from error
+
+
 class Results:
-    """Reads runs from their directories alone.
+    """Reads runs from their directories alone; every method but the registry's raises what :meth:`open` raises.
 
     Args:
         logs: root of the run directories.
@@ -71,14 +89,16 @@ class Results:
 
     def summary(self, correlation_id: str) -> RunSummary:
         """Summary with sparkline; errors as :meth:`open`."""
-        opened = self.open(correlation_id)
-        found = registry.with_progress(registry.summarize(opened.metadata), opened.run)
-        return found.model_copy(update={"sparkline": registry.sparkline(opened.run) or None})
+        with _reading(correlation_id):
+            opened = self.open(correlation_id)
+            found = registry.with_progress(registry.summarize(opened.metadata), opened.run)
+            return found.model_copy(update={"sparkline": registry.sparkline(opened.run) or None})
 
     def report(self, correlation_id: str) -> RunReport:
         """The report; errors as :meth:`open`."""
-        opened = self.open(correlation_id)
-        return report.build(self.cache, *opened, self.summary(correlation_id))
+        with _reading(correlation_id):
+            opened = self.open(correlation_id)
+            return report.build(self.cache, *opened, self.summary(correlation_id))
 
     def curves(
         self,
@@ -92,71 +112,80 @@ class Results:
 
         See :func:`basis.results.curves.picture`; errors as there and as :meth:`open`.
         """
-        run, metadata = self.open(correlation_id)
-        drawn = curves.picture(curves.read(self.cache, run, metadata, names), points, start_tick, end_tick)
-        ticks, values = drawn.table
-        return {
-            "columns": values,
-            "ticks": ticks,
-            "times": curves.times_ms(ticks, metadata),
-            "total_ticks": drawn.total_ticks,
-            "first_tick": drawn.first_tick,
-            "last_tick": drawn.last_tick,
-            "method": "raw" if drawn.whole else "m4",
-        }
+        with _reading(correlation_id):
+            run, metadata = self.open(correlation_id)
+            drawn = curves.picture(curves.read(self.cache, run, metadata, names), points, start_tick, end_tick)
+            ticks, values = drawn.table
+            return {
+                "columns": values,
+                "ticks": ticks,
+                "times": curves.times_ms(ticks, metadata),
+                "total_ticks": drawn.total_ticks,
+                "first_tick": drawn.first_tick,
+                "last_tick": drawn.last_tick,
+                "method": "raw" if drawn.whole else "m4",
+            }
 
     def at(self, correlation_id: str, tick: int) -> Moment:
         """State at a tick."""
-        run, metadata = self.open(correlation_id)
-        return moment.at(run, metadata, tick)
+        with _reading(correlation_id):
+            run, metadata = self.open(correlation_id)
+            return moment.at(run, metadata, tick)
 
     def orders(self, correlation_id: str, after: int = -1, limit: int = 100) -> OrderPage:
         """A page of orders."""
-        run, metadata = self.open(correlation_id)
-        for event_type in ("orders", "operation_executions", "reconciliations"):
-            check_size(run, metadata, event_type)
-        return orders.page(run, metadata, after, limit)
+        with _reading(correlation_id):
+            run, metadata = self.open(correlation_id)
+            for event_type in ("orders", "operation_executions", "reconciliations"):
+                check_size(run, metadata, event_type)
+            return orders.page(run, metadata, after, limit)
 
     def order(self, correlation_id: str, operation_id: str) -> OrderDetail:
         """One order with all its events."""
-        return orders.detail(self.open(correlation_id).run, operation_id)
+        with _reading(correlation_id):
+            return orders.detail(self.open(correlation_id).run, operation_id)
 
     def events(
         self, correlation_id: str, types: Sequence[str] = (), text: str = "", after: int = -1, limit: int = 100
     ) -> EventPage:
         """A page of events in causal order."""
-        return events.page(self.open(correlation_id).run, types, text, after, limit)
+        with _reading(correlation_id):
+            return events.page(self.open(correlation_id).run, types, text, after, limit)
 
     def typed_events(
         self, correlation_id: str, event_type: str, text: str = "", after: int = -1, limit: int = 100
     ) -> TypedEventPage:
         """A page of events of one type."""
-        return events.typed_page(self.open(correlation_id).run, event_type, text, after, limit)
+        with _reading(correlation_id):
+            return events.typed_page(self.open(correlation_id).run, event_type, text, after, limit)
 
     def event(self, correlation_id: str, event_type: str, order: int) -> bytes:
         """One event exactly as on disk."""
-        return events.one(self.open(correlation_id).run, event_type, order)
+        with _reading(correlation_id):
+            return events.one(self.open(correlation_id).run, event_type, order)
 
     def pnl(self, correlation_id: str) -> PnlAnswer:
         """PnL by cause, venue, asset and day."""
-        run, metadata = self.open(correlation_id)
-        last = report.last_event(run, "pnl_calculations") or {}
-        attribution = last.get("attribution", {})
-        return PnlAnswer(
-            attribution=attribution,
-            by_venue=last.get("pnl_by_venue", {}),
-            by_asset=last.get("pnl_by_asset", {}),
-            total_pnl=last.get("total_pnl", 0.0),
-            gap=last.get("attribution_gap", 0.0),
-            days=[PnlDay.model_validate(day) for day in report.daily(self.cache, run, metadata)],
-        )
+        with _reading(correlation_id):
+            run, metadata = self.open(correlation_id)
+            last = report.last_event(run, "pnl_calculations") or {}
+            attribution = last.get("attribution", {})
+            return PnlAnswer(
+                attribution=attribution,
+                by_venue=last.get("pnl_by_venue", {}),
+                by_asset=last.get("pnl_by_asset", {}),
+                total_pnl=last.get("total_pnl", 0.0),
+                gap=last.get("attribution_gap", 0.0),
+                days=[PnlDay.model_validate(day) for day in report.daily(self.cache, run, metadata)],
+            )
 
     def charts(self, correlation_id: str) -> Charts:
         """Charts worth drawing."""
-        run, metadata = self.open(correlation_id)
-        last = report.last_event(run, "pnl_calculations") or {}
-        known = curves.available(run, metadata)
-        return Charts(charts=columns.charts(known, last.get("attribution", {}), metadata.share_class))
+        with _reading(correlation_id):
+            run, metadata = self.open(correlation_id)
+            last = report.last_event(run, "pnl_calculations") or {}
+            known = curves.available(run, metadata)
+            return Charts(charts=columns.charts(known, last.get("attribution", {}), metadata.share_class))
 
     def compare(self, a: str, b: str) -> Comparison:
         """Two runs side by side."""
@@ -171,7 +200,8 @@ class Results:
 
     def tearsheet(self, correlation_id: str) -> str:
         """The run as one self-contained HTML page."""
-        return tearsheet.build(self.cache, *self.open(correlation_id), self.report(correlation_id))
+        with _reading(correlation_id):
+            return tearsheet.build(self.cache, *self.open(correlation_id), self.report(correlation_id))
 
     def forget(self, correlation_id: str) -> None:
         """Let go of all that is kept of a run that was deleted."""
@@ -180,7 +210,8 @@ class Results:
 
     def prepare(self, correlation_id: str) -> None:
         """Extract all columns of a run now, so that nobody has to wait for them."""
-        opened = self.open(correlation_id)
-        for group in extract.GROUPS:
-            self.cache.get(*opened, group)
-        self.report(correlation_id)
+        with _reading(correlation_id):
+            opened = self.open(correlation_id)
+            for group in extract.GROUPS:
+                self.cache.get(*opened, group)
+            self.report(correlation_id)

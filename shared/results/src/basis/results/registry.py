@@ -75,7 +75,13 @@ class RunRegistry:
         if seen.sparkline is None or not seen.sealed:
             try:
                 line = sparkline(seen.run)
-            except (ComponentError, OSError):  # its own page says what is wrong with it
+            except (
+                ComponentError,
+                OSError,
+                KeyError,
+                TypeError,
+                ValueError,
+            ):  # its own page says what is wrong with it
                 line = ()
             seen = seen._replace(sparkline=line)
             with self._lock:
