@@ -376,3 +376,28 @@ async def test_a_run_that_goes_on_has_a_page_and_cannot_be_deleted(api: Api) -> 
 
 async def _run(api: Api) -> RunOutcome:
     return await api.cluster.backtest(start="2022-01-03", end="2022-01-05")
+
+
+async def test_curves_are_made_before_anybody_asks(api: Api, tmp_path: Path) -> None:
+    """By the word that a run is sealed; without NATS by a look at the newest runs."""
+    cid = (await _run(api)).status.correlation_id
+    wanted = {
+        "equity.parquet",
+        "exposure.parquet",
+        "attribution.parquet",
+        "risk.parquet",
+        "position.parquet",
+        "derived.json",
+    }
+    assert await _made(api.settings.results_cache_dir / cid) == wanted
+    settings = api.settings.model_copy(update={"results_cache_dir": tmp_path / "cache"})
+    async with gateway.opened(settings, read_only=True):
+        assert await _made(tmp_path / "cache" / cid) == wanted
+    assert (await api.http.delete(cid)).status_code == 204
+
+
+async def _made(folder: Path) -> set[str]:
+    async with asyncio.timeout(60):
+        while len(found := {path.name for path in folder.rglob("*.*") if path.is_file()}) < 6:  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.1)
+    return found

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _WAITING: Final = 64
 """Runs that may wait; what is more is made when somebody asks for it."""
-_AT_START: Final = 3
-"""Runs that are prepared at the start, the newest."""
+_NEWEST: Final = 3
+"""Runs that are prepared without a word of theirs, the newest."""
+_LOOK_EVERY_S: Final = 1.0
+"""How often it is looked for them, where there is nothing else to do."""
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +37,9 @@ class Preparer:
         self._runs = runs
         self._queue: asyncio.Queue[str] = asyncio.Queue(_WAITING)
         self._task: asyncio.Task[None] | None = None
+        self._seen = -1
+        self._open = False
+        self._prepared: set[str] = set()
 
     def start(self, bus: Bus) -> None:
         """Begin to listen; before the bus is started."""
@@ -52,20 +57,32 @@ class Preparer:
         with contextlib.suppress(asyncio.QueueFull, ComponentError):
             self._queue.put_nowait(codec.decode(payload, RunSealed).correlation_id)
 
-    async def _newest(self) -> None:
-        """The runs that somebody will look at first, after a start beside logs that are there already."""
-        with contextlib.suppress(ComponentError):
-            on_disk = await self._runs.read(self._runs.results.registry.summaries)
-            ended = sorted((run.ended_at, cid) for cid, run in on_disk.items() if run.ended_at is not None)
-            for _, correlation_id in ended[: -_AT_START - 1 : -1]:
-                self._queue.put_nowait(correlation_id)
-
     async def _work(self) -> None:
         await asyncio.to_thread(warm)
-        await self._newest()
         while True:
-            correlation_id = await self._queue.get()
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    correlation_id = await self._queue.get()
+            except TimeoutError:
+                await self._look()
+                continue
             try:
                 await self._runs.read(self._runs.results.prepare, correlation_id)
             except ComponentError as error:  # a log that is elsewhere, or damaged: who asks for the run hears of it
                 _log.info("curves of %s are not prepared: %s", correlation_id, error)
+
+    async def _look(self) -> None:
+        """Find the newest runs that nobody told of: those of before the start, and of other clusters on the same logs."""
+        with contextlib.suppress(ComponentError):
+            stamp = await self._runs.read(self._runs.results.registry.changed_at)
+            if stamp == self._seen and not self._open:
+                return
+            on_disk = await self._runs.read(self._runs.results.registry.summaries)
+            self._seen = stamp
+            self._open = any(run.status == "running" for run in on_disk.values())
+            ended = sorted((run.ended_at, cid) for cid, run in on_disk.items() if run.ended_at is not None)
+            newest = [cid for _, cid in ended[: -_NEWEST - 1 : -1]]
+            for correlation_id in newest:
+                if correlation_id not in self._prepared:
+                    self._queue.put_nowait(correlation_id)
+            self._prepared = set(newest)

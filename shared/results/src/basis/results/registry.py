@@ -67,6 +67,13 @@ class RunRegistry:
             self._seen |= known
         return {cid: known[cid].summary for cid in newest}
 
+    def changed_at(self) -> int:
+        """Time at which a run last came to the root or left it, nanoseconds since the epoch; 0 where there is no root."""
+        try:
+            return self.directories.root.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def with_sparkline(self, summary: RunSummary) -> RunSummary:
         """The summary with its sparkline, where its directory has a tick."""
         seen = self._seen.get(summary.correlation_id)
