@@ -1280,9 +1280,10 @@ COMPONENTS = (
         (
             *_files(_GATEWAY, "app", "backtest_service", "requests", "answers", "problems", "http"),
             *_files(_GATEWAY, "access", "keys", "limits", "connections", "status_feed", "openapi", "asyncapi"),
+            *_files(_GATEWAY, "routes/dashboard", "read_only"),
         ),
         (),
-        _tests("integration/test_gateway_http", "integration/test_gateway_access", "unit/gateway/test_keys"),
+        _tests("integration/test_gateway_http", "integration/test_gateway_access", "integration/test_dashboard"),
     ),
     Component(
         "market_data",

@@ -183,6 +183,8 @@ async def test_without_nats_results_are_read_and_nothing_is_started(reader: http
         problem(await reader.get(f"{base}/backtest/{UNKNOWN}/{path}"), 404, "RUN-001")
     problem(await reader.delete(f"{base}/backtest/{UNKNOWN}"), 503, "BUS-001")
     problem(await reader.get(f"{base}/results/{UNKNOWN}"), 404, "RUN-001")
+    problem(await reader.post(f"{base}/capital/{UNKNOWN}/deposit", json={"amount": 1.0}), 404, "RUN-001")
+    problem(await reader.delete(f"{base}/results/{UNKNOWN}"), 404, "RUN-001")
     detailed = (await reader.get(f"{base}/health/detailed")).json()
     assert detailed["status"] == "degraded"
     assert (await reader.get(f"{base}/metrics")).status_code == 200
@@ -251,6 +253,7 @@ def test_backtest_with_dashboard_prints_a_url_that_shows_the_run(basis: Shell) -
     cid, base = url.rsplit("/", 1)[1], url.rsplit("/runs/", 1)[0]
     curve = httpx.get(f"{base}{gateway.PREFIX}/results/{cid}/curves", params={"columns": "equity"}, timeout=30).json()
     assert len(curve["columns"]["equity"]) == 217
+    assert "only reads results" in problem(httpx.delete(f"{base}{gateway.PREFIX}/results/{cid}"), 503, "BUS-001")
     again = basis(*RUN).stdout  # one is there: its URL, not another server
     assert f"see it: {base}/runs/" in again
     assert len(basis.processes()) == 1

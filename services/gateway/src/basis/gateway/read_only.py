@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from basis.gateway.requests import PreparedBacktest
-    from basis.models.messages import RunOutcome, RunStatus, RunSubmit
+    from basis.models.messages import RunOutcome, RunRecord, RunStatus, RunSubmit
     from basis.runtime.clock import Clock
 
 _COMPONENT: Final = "gateway"
@@ -25,6 +25,13 @@ _WHAT: Final = (
     "this gateway only reads results, no services are behind it: start them with 'basis services up' or 'make up', "
     "or run 'basis backtest' in a shell"
 )
+
+
+class NoServices(ConnectionClosedError):
+    """What asks over NATS takes it for a server that is away, and its message says how to have one."""
+
+    def __str__(self) -> str:
+        return _WHAT
 
 
 class NoBus(Bus):
@@ -49,9 +56,9 @@ class NoBus(Bus):
         """There is none.
 
         Raises:
-            ConnectionClosedError: always; what asks over NATS takes it for a server that is away.
+            NoServices: always.
         """
-        raise ConnectionClosedError
+        raise NoServices
 
 
 class NoBacktests(BacktestService):
@@ -78,6 +85,11 @@ class NoBacktests(BacktestService):
         """As :meth:`status`."""
         await self.status(correlation_id)
         return None
+
+    async def record(self, correlation_id: str) -> RunRecord:
+        """As :meth:`status`."""
+        await self.status(correlation_id)
+        raise NoServices
 
     async def list(self, without: Container[str] = ()) -> Sequence[RunStatus]:
         """None."""

@@ -1,6 +1,6 @@
 // The HTTP API: one place that knows paths, keys and problem documents.
 
-import { API, KEY, key, take } from "./early.js";
+import { API, keep, key, take } from "./early.js";
 import { askForKey } from "./key.js";
 
 export { API };
@@ -17,14 +17,6 @@ export class Problem extends Error {
 
 /** Whether requests carry a key: plain links cannot. */
 export const hasKey = () => key() !== null;
-
-function keep(value) {
-  try {
-    sessionStorage.setItem(KEY, value);
-  } catch {
-    // storage is off: the key is asked for again
-  }
-}
 
 /** fetch with the key; asks for one where the server wants one. Throws a Problem unless the answer is a success. */
 export async function call(path, options = {}) {

@@ -1,7 +1,7 @@
 // The first questions of a run's page, asked while the rest of the page is still on its way. Imports nothing.
 
 export const API = "/api/v1";
-export const KEY = "basis.api-key";
+const KEY = "basis.api-key";
 export const FIRST_CURVES = ["equity", "capital", "drawdown"];
 
 /** Points that fill the window's width. */
@@ -14,12 +14,24 @@ export const firstQuestions = (id) => ({
   charts: `${API}/results/${id}/charts`,
 });
 
+let kept = null; // where storage is off
+
 /** The key of this tab, or null. */
 export function key() {
   try {
-    return sessionStorage.getItem(KEY);
+    return sessionStorage.getItem(KEY) ?? kept;
   } catch {
-    return null;
+    return kept;
+  }
+}
+
+/** Keep a key until the tab is closed; where storage is off, until the page is left. */
+export function keep(value) {
+  kept = value;
+  try {
+    sessionStorage.setItem(KEY, value);
+  } catch {
+    // storage is off
   }
 }
 
