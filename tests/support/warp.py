@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from basis.venues.live.chain.venue import ChainVenue
 
 
+_LAG_S = 30
+NODE = threading.RLock()
+"""The testkit's client of the node is for one thread at a time."""
+
+
 def keep_up(account: Account, clock: Clock) -> None:
-    """Mine a block of the clock's time, where the chain is behind."""
-    behind = int(clock.now().timestamp()) - account.node.time
-    if behind > 0:
-        account.node.warp(behind)
+    """Mine a block of the clock's time, where the chain is behind; a little less, so that blocks of orders are not ahead."""
+    with NODE:
+        behind = int(clock.now().timestamp()) - _LAG_S - account.node.time
+        if behind > 0:
+            account.node.warp(behind)
 
 
 class WarpedChain:
@@ -45,7 +52,7 @@ def chain_factories(account: Account, clock: Clock, **changes: Any) -> dict[str,
         del venue
         if not made:
             holds = frozenset(config.position_subscriptions)  # the wallet is onboarded with e-mode on
-            made.append(WarpedChain(account.venue(holds=holds, **changes), account, clock))
+            made.append(WarpedChain(account.venue(holds=holds, clock=clock, **changes), account, clock))
         return made[0]
 
     return dict.fromkeys(("wallet", "aave_v3", "morpho", "etherfi", "lido", "uniswap"), make)

@@ -20,7 +20,7 @@ import yaml
 from tests.support.chain import Account, chain_of_tests
 from tests.support.cluster import Cluster, assert_every_event_once, event_lines, process_cluster
 from tests.support.live import ARMED, LiveCluster, assert_verified
-from tests.support.warp import keep_up
+from tests.support.warp import NODE, keep_up
 
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.live_service import LiveService
@@ -95,9 +95,10 @@ async def die_at(point: str, service: str, account: Account, cluster: Cluster, l
     for name in {"venues", service}:
         cluster.kill(name)
     await asyncio.sleep(0.1)
-    account.world.restore()
-    account.world.give(account.address, "USDT", CAPITAL * UNITS)
-    sent = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+    with NODE:
+        account.world.restore()
+        account.world.give(account.address, "USDT", CAPITAL * UNITS)
+        sent = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
     for name in {"venues", service}:
         os.environ.pop("BASIS_KILL_AT", None)
         if name == service:
@@ -133,11 +134,12 @@ async def die_at(point: str, service: str, account: Account, cluster: Cluster, l
     assert outcome.ticks == TICKS, point
     assert_every_event_once(outcome)
     assert_verified(outcome)
-    now = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+    with NODE:
+        now = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+        scaled = account.world.a_token("USDT").call("scaledBalanceOf", account.address) / UNITS
     executed = event_lines(outcome)["operation_executions"]
     assert [line["status"] for line in executed] == ["confirmed"], (point, executed)
     assert now - sent == 1, f"{point}: {now - sent} transactions for one operation"
-    scaled = account.world.a_token("USDT").call("scaledBalanceOf", account.address) / UNITS
     last = event_lines(outcome)["positions"][-1]["positions"]
     assert last["aave_v3:aToken:aUSDT"] == pytest.approx(scaled, rel=1e-9), point
     return took

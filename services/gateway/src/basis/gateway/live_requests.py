@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
@@ -11,10 +11,13 @@ from basis.gateway.live_service import PreparedLive
 from basis.gateway.requests import BacktestRequest, parse_time, refuse_own_files
 from basis.models.base import FrozenModel
 from basis.models.errors import InputError
+from basis.models.instruments import CEX_VENUES, Venue
 from basis.runtime import config_loader
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from basis.models.config import RunConfig
 
 _COMPONENT = "live_service"
 _OPERATORS = "live"
@@ -69,9 +72,27 @@ def prepare_live(request: LiveRequest, configs: Path, *, trusted: bool = False) 
                 raise InputError("CONFIG-003", message, _COMPONENT)
     plain = config_loader.load(configs, request.strategy_name, overrides.items())
     overrides.setdefault("time_step_s", plain.config.live.time_step_s)
+    if request.mode == "live":
+        overrides |= _in_flight(plain.config)
     merged = config_loader.load(configs, request.strategy_name, overrides.items())
     default = merged.config.share_class.default_capital
     capital = default if request.initial_capital is None else request.initial_capital
     if not (math.isfinite(capital) and capital > 0.0):
         raise InputError("CONFIG-003", f"initial_capital is {capital}, expected a finite number above 0", _COMPONENT)
     return PreparedLive(merged, request.mode, capital, parse_time(request.end_date, "end_date"))
+
+
+def _in_flight(config: RunConfig) -> dict[str, Any]:
+    """Real transfers take time: what the mode moves between venues is held in transit meanwhile, and counted once."""
+    between = [venue for venue in (Venue.WALLET, *CEX_VENUES) if venue in config.venues]
+    if len(between) < 2:
+        return {}
+    tokens = {key.rpartition(":")[2] for key in config.position_subscriptions if ":BaseToken:" in key}
+    transit = [f"transit:BaseToken:{token}" for token in ("USDT", "ETH", "BTC") if token in tokens]
+    keys = [*config.position_subscriptions, *(key for key in transit if key not in config.position_subscriptions)]
+    delays = {
+        f"venues.{venue}.deposit_delay_s": config.live.time_step_s
+        for venue in between
+        if not getattr(config.venues[venue], "deposit_delay_s", 0)
+    }
+    return {"position_subscriptions": keys} | delays

@@ -70,6 +70,7 @@ def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str,
     bus.serve(subjects.venues_advance("*"), SERVICE, AdvanceRequest, advance)
     bus.serve(subjects.venues_execute("*"), SERVICE, ExecuteRequest, execute)
     bus.serve(subjects.venues_ready("*"), SERVICE, ReadyRequest, live.ready)
+    bus.on_stop(live.close)
     bus.serve(subjects.venues_halt("*"), SERVICE, Halt, live.halt)
     bus.listen(subjects.live_heartbeat("*"), heard)
     bus.serve(subjects.venues_positions("*"), SERVICE, PositionsRequest, positions)

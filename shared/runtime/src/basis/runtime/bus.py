@@ -384,6 +384,7 @@ class Bus:
         )
         self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
         self._was_connected = False
+        self._closing: list[Callable[[], Awaitable[None]]] = []
 
     async def _on_error(self, error: Exception) -> None:
         # the client reconnects by itself and requests are repeated by their callers; before the first connection the
@@ -431,6 +432,12 @@ class Bus:
             await self._broker.stop()
         except (OSError, NatsError) as error:  # nats-py may raise while the server is away
             _log.info("NATS was away at the end: %s", error)
+        for closing in self._closing:
+            await closing()
+
+    def on_stop(self, closing: Callable[[], Awaitable[None]]) -> None:
+        """Call this once handlers have finished: connections of a service's own."""
+        self._closing.append(closing)
 
     @property
     def is_connected(self) -> bool:

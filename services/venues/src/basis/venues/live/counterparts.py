@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from basis.models.errors import ComponentError
 from basis.venues.core.live_row import Quote
@@ -30,6 +30,15 @@ _log = logging.getLogger(__name__)
 def live_factories() -> dict[str, LiveFactory]:
     """Venue -> what makes its live interface: the entry-point group ``basis.venues.live``."""
     return {entry.name: entry.load() for entry in entry_points(group="basis.venues.live")}
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """A venue whose queues pay only who asks."""
+
+    async def claim(self) -> object:
+        """Ask for what is ready."""
+        ...
 
 
 class Counterparts:
@@ -138,6 +147,12 @@ class Counterparts:
             if [found.model_dump() for found in before] == [found.model_dump() for found in after]:
                 return balances, after, until
         raise ComponentError("VEN-003", f"settlements kept coming in over {_READS} reads of the balances", _COMPONENT)
+
+    async def claim(self) -> None:
+        """Take what a protocol's queue has ready (unstaking); only the chain has such, and nothing is in flight now."""
+        for venue in self._each:
+            if isinstance(venue, Claiming):
+                await venue.claim()
 
     async def cancel_all(self) -> int:
         """Cancel every open order everywhere; one venue that fails does not keep the others from it.

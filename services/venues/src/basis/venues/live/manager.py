@@ -277,10 +277,11 @@ class LiveVenueManager:
         if run.run_mode == "paper":
             return LiveTick(tick=tick, after_tick=after, read_at=moment, market=row)
         since = run.start if before is None else before.read_at
+        await setup.counterparts.claim()
         balances, settlements, read_at = await setup.counterparts.position(
             setup.config.position_subscriptions, since, self._clock.now
         )
-        told = tuple(settlement.model_copy(update={"tick": tick}) for settlement in settlements)
+        told = tuple(_at_tick(settlement, tick, setup.config) for settlement in settlements)
         return LiveTick(tick=tick, after_tick=after, read_at=read_at, market=row, balances=balances, settlements=told)
 
     async def _row(self, setup: Setup, now: datetime, since: datetime) -> tuple[dict[str, float], datetime]:
@@ -341,6 +342,17 @@ def _column(before: float, value: float, ticks: int, is_payment: bool) -> codec.
     column = np.full(ticks + 1, 0.0 if is_payment else value)
     column[0], column[-1] = before, value
     return column
+
+
+def _at_tick(settlement: Settlement, tick: int, config: RunConfig) -> Settlement:
+    """A venue's settlement at its tick; what arrives comes out of what is in transit."""
+    deltas = dict(settlement.deltas)
+    if settlement.kind is SettlementKind.TRANSFER_ARRIVAL and len(deltas) == 1:
+        ((key, amount),) = deltas.items()
+        transit = f"transit:BaseToken:{key.rpartition(':')[2]}"
+        if transit in config.position_subscriptions:
+            deltas[transit] = -amount
+    return settlement.model_copy(update={"tick": tick, "deltas": deltas})
 
 
 def _deposit(config: RunConfig, tick: int, amount: float) -> Settlement | None:
