@@ -7,9 +7,11 @@ import io
 import math
 import re
 import shutil
+import statistics
 import zipfile
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,6 +108,29 @@ async def test_the_report_agrees_with_the_runs_own_result(api: Api) -> None:
         assert found["counts"] == outcome.events
         assert found["final_positions"] == result.final_positions
         assert found["sealed"] is True
+
+
+async def test_metrics_are_those_of_the_lines_on_disk(api: Api) -> None:
+    """From the JSON lines by plain loops and the statistics module, to 1e-12."""
+    for outcome in (api.lending, api.neutral):
+        lines = event_lines(outcome)["exposures"]
+        equity = list({line["order"] // 1_000_000: line["share_class_value"] for line in lines}.values())
+        returns = [later / before - 1.0 for before, later in pairwise(equity)]
+        falls = [value / max(equity[: tick + 1]) - 1.0 for tick, value in enumerate(equity)]
+        mean, deviation = statistics.fmean(returns), statistics.stdev(returns)
+        downside = math.sqrt(math.fsum(min(change, 0.0) ** 2 for change in returns) / len(returns))
+        expected = {
+            "total_return": equity[-1] / 100_000.0 - 1.0,
+            "volatility": deviation * math.sqrt(8760),
+            "sharpe": mean / deviation * math.sqrt(8760),
+            "sortino": mean / downside * math.sqrt(8760) if downside else None,
+            "max_drawdown": min(falls),
+            "hit_rate": sum(change > 0 for change in returns) / sum(change != 0 for change in returns),
+        }
+        found = (await api.get(outcome.status.correlation_id))["metrics"]
+        assert found["returns"] == len(returns)
+        for name, value in expected.items():
+            assert found[name] == value or math.isclose(found[name], value, rel_tol=1e-12, abs_tol=1e-15), name
 
 
 async def test_curves_are_the_log(api: Api) -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from basis.models.messages import RunMetadata
     from basis.results.directories import RunDir
 
-_IN_MEMORY: Final = 48
-"""Groups of columns kept in memory; one of a 105,121-tick run is some megabytes."""
+_IN_MEMORY: Final = 192 * 1024**2
+"""Bytes of columns kept in memory; all groups of a 105,121-tick run are about 25 MB."""
 _FORMAT: Final = "1"
 """Changes when what is cached changes."""
 _COMPUTED: Final = ("capital", "growth", "drawdown")
@@ -116,8 +116,13 @@ class ColumnCache:
         with self._lock:
             self._kept[key] = kept
             self._kept.move_to_end(key)
-            while len(self._kept) > _IN_MEMORY:
+            sizes = [one.frame.estimated_size() for one in self._kept.values()]
+            held = sum(sizes)
+            for size in sizes[:-1]:  # the oldest first; what is asked for now stays, however large it is
+                if held <= _IN_MEMORY:
+                    break
                 self._kept.popitem(last=False)
+                held -= size
 
     def _load(self, run: RunDir, metadata: RunMetadata, group: str, before: _Kept | None) -> _Kept:
         path = self._file(run, metadata, f"{group}.parquet")
