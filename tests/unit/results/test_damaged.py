@@ -146,6 +146,14 @@ def test_a_damaged_run_is_in_the_list_and_the_others_too(tmp_path: Path) -> None
     assert results.registry.summaries().keys() == {CID}
 
 
+def test_a_run_that_nobody_else_knows_shows_how_far_it_is(tmp_path: Path) -> None:
+    write_run(tmp_path, EQUITY, sealed=False, end_time="2024-05-12T09:00:00Z")
+    registry = Results(tmp_path).registry
+    found = registry.with_sparkline(registry.summaries()[CID])
+    assert (found.status, found.ticks, found.total_ticks, found.progress) == ("running", 3, 10, 0.3)
+    assert (found.final_value, found.sparkline) == (EQUITY[-1], tuple(EQUITY))
+
+
 def test_what_is_no_run_is_not_in_the_list(tmp_path: Path) -> None:
     write_run(tmp_path, EQUITY)
     for name in ("a", ".event-logger", ".removed-" + OTHER, OTHER, "E" * 32, "f" * 31):

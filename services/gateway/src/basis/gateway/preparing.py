@@ -23,6 +23,8 @@ _NEWEST: Final = 3
 """Runs that are prepared without a word of theirs, the newest."""
 _LOOK_EVERY_S: Final = 1.0
 """How often it is looked for them, where there is nothing else to do."""
+_LOOKS_AT_OPEN: Final = 10
+"""Every so many looks it is seen whether runs that went on have ended: that reads the times of all of them."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +41,7 @@ class Preparer:
         self._task: asyncio.Task[None] | None = None
         self._seen = -1
         self._open = False
+        self._looks = 0
         self._prepared: set[str] = set()
 
     def start(self, bus: Bus) -> None:
@@ -70,12 +73,15 @@ class Preparer:
                 await self._runs.read(self._runs.results.prepare, correlation_id)
             except ComponentError as error:  # a log that is elsewhere, or damaged: who asks for the run hears of it
                 _log.info("curves of %s are not prepared: %s", correlation_id, error)
+            except Exception:  # the next run must be prepared all the same
+                _log.exception("curves of %s are not prepared", correlation_id)
 
     async def _look(self) -> None:
         """Find the newest runs that nobody told of: those of before the start, and of other clusters on the same logs."""
-        with contextlib.suppress(ComponentError):
+        with contextlib.suppress(ComponentError, asyncio.QueueFull):
             stamp = await self._runs.read(self._runs.results.registry.changed_at)
-            if stamp == self._seen and not self._open:
+            self._looks += 1
+            if stamp == self._seen and not (self._open and self._looks % _LOOKS_AT_OPEN == 0):
                 return
             on_disk = await self._runs.read(self._runs.results.registry.summaries)
             self._seen = stamp

@@ -75,13 +75,15 @@ class RunRegistry:
             return 0
 
     def with_sparkline(self, summary: RunSummary) -> RunSummary:
-        """The summary with its sparkline, where its directory has a tick."""
+        """The summary with its sparkline, where its directory has a tick; of a run that goes on with what is on disk."""
         seen = self._seen.get(summary.correlation_id)
         if seen is None:
             return summary
         if seen.sparkline is None or not seen.sealed:
             try:
                 line = sparkline(seen.run)
+                if not seen.sealed and not summary.ticks:  # nobody but the directory knows where it is
+                    summary = with_progress(summary, seen.run)
             except (
                 ComponentError,
                 OSError,
