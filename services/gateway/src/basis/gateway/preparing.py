@@ -73,7 +73,7 @@ class Preparer:
                 await self._runs.read(self._runs.results.prepare, correlation_id)
             except ComponentError as error:  # a log that is elsewhere, or damaged: who asks for the run hears of it
                 _log.info("curves of %s are not prepared: %s", correlation_id, error)
-            except Exception:  # the next run must be prepared all the same
+            except Exception:  # noqa: BLE001 - the next run must be prepared all the same
                 _log.exception("curves of %s are not prepared", correlation_id)
 
     async def _look(self) -> None:
