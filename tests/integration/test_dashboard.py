@@ -302,6 +302,19 @@ def test_a_port_that_is_taken(basis: Shell) -> None:
     assert httpx.get(second["url"]).status_code == 200
 
 
+def test_two_at_once_are_one(basis: Shell) -> None:
+    (basis.folder / "logs").mkdir()
+    command = [sys.executable, "-m", "basis.cli", "dashboard", "--background", "--json"]
+    both = [
+        subprocess.Popen(command, cwd=basis.folder, env=basis.environment, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    said = [orjson.loads(one.communicate(timeout=120)[0]) for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert said[0] == said[1]
+    psutil.wait_procs([one for one in basis.processes() if one.pid != said[0]["pid"]], timeout=20)
+    assert httpx.get(said[0]["url"]).status_code == 200
+
+
 def test_bad_arguments_are_one_line(basis: Shell) -> None:
     assert "no logs at logs: name a folder with --logs" in basis("dashboard", code=2).stderr
     (basis.folder / "logs").mkdir()

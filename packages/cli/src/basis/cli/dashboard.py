@@ -74,6 +74,15 @@ def _is_held(file: IO[bytes]) -> bool:
     return False
 
 
+def _is_taken(path: Path) -> bool:
+    """True while some dashboard has the file: one that starts has not said where it is yet."""
+    try:
+        with path.open("rb") as file:
+            return _is_held(file)
+    except OSError:
+        return False
+
+
 def _content(file: IO[bytes]) -> Running | None:
     try:
         found = orjson.loads(file.read())
@@ -143,7 +152,7 @@ def ensure(logs: Path, host: str) -> Running:
         found = find(logs)  # ours, or that of another command that was faster
         if found is not None:
             return found
-        if child.poll() is not None and find(logs) is None:
+        if child.poll() is not None and not _is_taken(path):
             break
         time.sleep(_LOOK_EVERY_S)
     child.kill()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -46,11 +44,10 @@ def command(
         if background:
             found = dashboard.ensure(settings.logs_dir, settings.gateway_host)
             return _tell(found.url + path, found.pid, as_json=as_json)
-        settings = settings.model_copy(update={"gateway_port": _free_port(settings.gateway_host, port)})
         if not detached:
-            return asyncio.run(_serve(settings, path, None))
+            return _on_a_free_port(settings, port, path, None)
         with dashboard.held(dashboard.state_file(settings.logs_dir)) as file:
-            return asyncio.run(_serve(settings, path, file))
+            return _on_a_free_port(settings, port, path, file)
     except ComponentError as error:
         return refusal(error, 2 if isinstance(error, InputError) else 1, as_json=as_json)
 
@@ -82,6 +79,18 @@ def _path_of(correlation_id: str | None, logs: Path) -> str:
     return f"/runs/{RunDirectories(logs).find(correlation_id).correlation_id}"
 
 
+def _on_a_free_port(settings: Settings, wanted: int | None, path: str, file: IO[bytes] | None) -> int:
+    """Serve on the port that was asked for; else on the first free one from 8011 on, else on any (0)."""
+    ports = [wanted] if wanted is not None else [*range(dashboard.PORT, dashboard.PORT + _PORTS_TO_TRY), 0]
+    for port in ports[:-1]:
+        try:
+            return asyncio.run(_serve(settings.model_copy(update={"gateway_port": port}), path, file))
+        except ComponentError as error:
+            if error.error_code != "ENGINE-001":
+                raise
+    return asyncio.run(_serve(settings.model_copy(update={"gateway_port": ports[-1]}), path, file))
+
+
 async def _serve(settings: Settings, path: str, file: IO[bytes] | None) -> int:
     from basis.models.base import document_fields  # noqa: PLC0415
 
@@ -110,24 +119,6 @@ async def _wait(told: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(told.wait(), seconds)
     except TimeoutError:
         return
-
-
-def _free_port(host: str, wanted: int | None) -> int:
-    """The port that was asked for, checked when it is bound; else the first free one from 8011 on, else any (0)."""
-    if wanted is not None:
-        return wanted
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in range(dashboard.PORT, dashboard.PORT + _PORTS_TO_TRY):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    continue
-                return port  # another fault: binding it for good says which
-            return port
-    return 0
 
 
 def _tell(url: str, pid: int, *, as_json: bool) -> int:
