@@ -87,6 +87,19 @@ def test_funding_is_a_settlement_of_what_the_exchange_booked(stage: Stage) -> No
     assert settled(stage) == [first, second] or list(settled(stage)) == [first, second]
 
 
+def test_no_payment_is_left_out_of_a_long_history(stage: Stage) -> None:
+    """More than any exchange answers at once, whichever end of it the exchange leaves out."""
+    stage.send(stage.trade("perp", "sell", 2.0, price=3000.0))
+    exchange = stage.server.exchange
+    listing, now = exchange.listings["ETHUSDT", "linear"], exchange.now_ms()
+    for number in range(230):
+        exchange._fund(listing, Decimal("0.0001"), now - 400_000 + 1000 * number, Decimal(3000))
+    found = [one for one in settled(stage, seconds=500) if one.kind == "funding"]
+    assert len({str(one.details["id"]) for one in found}) == len(found) == 230
+    stamps = [int(str(one.details["at_ms"])) for one in found]
+    assert stamps == sorted(stamps)
+
+
 def test_own_trades_are_no_settlements(stage: Stage) -> None:
     stage.send(stage.trade("perp", "sell", 2.0, price=3000.0))
     stage.send(stage.trade("perp", "buy", 2.0, price=3000.0))

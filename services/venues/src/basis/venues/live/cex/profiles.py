@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from basis.venues.live.cex.connection import Connection
     from basis.venues.live.cex.units import Market
 
+FUNDING_HISTORY, TRADE_HISTORY = "funding history", "trades"
+"""Histories that are read in pages."""
 Row = dict[str, Any]
 """A structure of ccxt."""
 
@@ -53,6 +55,11 @@ class Profile:
     """True where the total of a margin wallet has unrealised PnL in it."""
     history_days: int = 7
     """Longest stretch of one question for trades and payments, days."""
+
+    def history_params(self, what: str, start_ms: int, end_ms: int, most: int) -> Row:
+        """Parameters of a history in [start, end]; :data:`FUNDING_HISTORY` or :data:`TRADE_HISTORY`."""
+        del what, start_ms, most
+        return {"until": end_ms}
 
     def wallet(self, market: Market) -> str:
         """Wallet that a market trades from."""
@@ -144,6 +151,10 @@ class Binance(Profile):
 class Bybit(Profile):
     """One unified account, and one for deposits and withdrawals."""
 
+    def history_params(self, what: str, start_ms: int, end_ms: int, most: int) -> Row:
+        # ccxt asks for funding with ``size``, which v5 does not know: it would answer with 50
+        return super().history_params(what, start_ms, end_ms, most) | {"limit": most}
+
     async def find_order(self, link: Connection, market: Market, client_id: str, *, trigger: bool = False) -> Row:
         del trigger  # one list holds them all
         return await self._find(link, market, {"orderLinkId": client_id})
@@ -193,6 +204,11 @@ class Bybit(Profile):
 
 class Okx(Profile):
     """A trading account, and a funding account for deposits and withdrawals."""
+
+    def history_params(self, what: str, start_ms: int, end_ms: int, most: int) -> Row:
+        if what == TRADE_HISTORY:
+            return super().history_params(what, start_ms, end_ms, most)
+        return {"begin": str(start_ms), "end": str(end_ms)}  # ccxt asks for the newest bills alone
 
     async def trades(self, link: Connection, market: Market, order_id: str) -> list[Row]:
         found: list[Row] = await link.ask("trades of order", link.client.fetch_order_trades, order_id, market.symbol)

@@ -13,6 +13,7 @@ from basis.models.order import Order
 from basis.venues.live.cex.connection import utc
 from basis.venues.live.cex.fills import outcome, read_fills
 from basis.venues.live.cex.ids import purpose_of
+from basis.venues.live.cex.profiles import FUNDING_HISTORY, TRADE_HISTORY
 from basis.venues.live.errors import LiveVenueError, UnknownOutcome
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _ARRIVAL = SettlementKind.TRANSFER_ARRIVAL
 _DAY_MS = 86_400_000
 _PAGE = 100
-_MOST_PAGES = 200
 
 
 async def settled(
@@ -77,7 +77,7 @@ async def funding(link: Connection, profile: Profile, market: Market, since_ms: 
     Raises:
         LiveVenueError: it cannot be read.
     """
-    rows = await _pages(link, "funding history", link.client.fetch_funding_history, profile, market, since_ms, until_ms)
+    rows = await _pages(link, FUNDING_HISTORY, link.client.fetch_funding_history, profile, market, since_ms, until_ms)
     margin = margin_key(profile.venue, market.pair)
     found = []
     for row in rows:
@@ -101,26 +101,28 @@ async def funding(link: Connection, profile: Profile, market: Market, since_ms: 
 async def _pages(
     link: Connection, what: str, call: Any, profile: Profile, market: Market, since_ms: int, until_ms: int
 ) -> list[Row]:
-    """Rows of a history in (since, until], each once, in stretches that the exchange takes."""
+    """Rows of a history in (since, until], each once and none left out.
+
+    An answer that is full may lack rows, and exchanges do not agree on which: the stretch is halved until it is not.
+
+    Raises:
+        LiveVenueError: VEN-010, one moment has more rows than an answer holds; or they cannot be read.
+    """
     found: dict[str, Row] = {}
-    stretch = profile.history_days * _DAY_MS
+    longest = stretch = profile.history_days * _DAY_MS
     start = since_ms + 1
-    for _ in range(_MOST_PAGES):
+    while start <= until_ms:
         end = min(start + stretch - 1, until_ms)
-        if start > until_ms:
-            break
-        params = {"until": end}
+        params = profile.history_params(what, start, end, _PAGE)
         rows = await link.ask(what, call, market.symbol, start, _PAGE, params)
-        fresh = {str(row["id"]): row for row in rows if since_ms < int(row["timestamp"]) <= until_ms}
-        new = fresh.keys() - found.keys()
-        found |= fresh
-        last = max((int(row["timestamp"]) for row in rows), default=end)
-        full = len(rows) >= _PAGE and bool(new)
-        # several rows may share the last stamp: it is asked for once more
-        start = last if full and last > start else end + 1
-    else:
-        raise UnknownOutcome("VEN-010", f"{what} of {market.symbol} does not end", profile.venue)
-    return sorted(found.values(), key=lambda row: int(row["timestamp"]))
+        if len(rows) >= _PAGE:
+            if end == start:
+                raise UnknownOutcome("VEN-010", f"{what} of {market.symbol}: too many rows at {start}", profile.venue)
+            stretch = (end - start + 1) // 2
+            continue
+        found |= {str(row["id"]): row for row in rows if start <= int(row["timestamp"]) <= end}
+        start, stretch = end + 1, min(2 * stretch, longest)
+    return sorted(found.values(), key=lambda row: (int(row["timestamp"]), str(row["id"])))
 
 
 async def closings(
@@ -131,7 +133,7 @@ async def closings(
     Raises:
         LiveVenueError: they cannot be read.
     """
-    rows = await _pages(link, "trades", link.client.fetch_my_trades, profile, market, since_ms, until_ms)
+    rows = await _pages(link, TRADE_HISTORY, link.client.fetch_my_trades, profile, market, since_ms, until_ms)
     by_order: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_order[str(row["order"])].append(row)

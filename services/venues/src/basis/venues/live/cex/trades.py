@@ -133,7 +133,8 @@ class Trades:
             "time_in_force": None if price is None else tif,
             "post_only": post_only(order),
             "reduce_only": reduce_only(order),
-            "market_price": reference,
+            # a limit is no market price: what it filled at is measured by the caller, against the row of its tick
+            "market_price": None if limit else reference,
         }
         assert isinstance(kind, dict)
         return Prepared((order.operation_id,), venue, kind)

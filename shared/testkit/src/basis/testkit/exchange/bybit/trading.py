@@ -180,7 +180,7 @@ def _executions(exchange: Exchange, query: Params) -> dict[str, Any]:
             for trade in exchange.account.trades
             if trade.order.id in wanted and start <= trade.at_ms <= end
         ]
-    limit = min(int(query.get("limit", query.get("size", 50))), 100)
+    limit = min(int(query.get("limit", 50)), 100)
     return {"category": query["category"], "list": rows[::-1][:limit], "nextPageCursor": ""}
 
 

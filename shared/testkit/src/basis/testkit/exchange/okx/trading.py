@@ -263,6 +263,7 @@ def _positions(exchange: Exchange, query: Params) -> list[dict[str, Any]]:
 
 def _bills(exchange: Exchange, query: Params) -> list[dict[str, str]]:
     kinds = {"funding": "8", "liquidation": "5"}
+    begin, end = int(query.get("begin", 0)), int(query.get("end", 1 << 60))
     return [
         {
             "billId": str(income.id),
@@ -278,5 +279,5 @@ def _bills(exchange: Exchange, query: Params) -> list[dict[str, str]]:
             "ts": str(income.at_ms),
         }
         for income in reversed(exchange.account.income)
-        if kinds[income.kind] == query.get("type", kinds[income.kind])
+        if kinds[income.kind] == query.get("type", kinds[income.kind]) and begin <= income.at_ms <= end
     ][:100]
