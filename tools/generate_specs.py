@@ -1216,7 +1216,7 @@ COMPONENTS = (
             *_files(_VENUES, "live/cex/venue", "live/cex/trades", "live/cex/exits", "live/cex/transfers"),
             *_files(_VENUES, "live/cex/wallets", "live/cex/settlements", "live/cex/quotes", "live/cex/account"),
             *_files(_VENUES, "live/cex/profiles", "live/cex/fills", "live/cex/units", "live/cex/ids"),
-            *_files(_VENUES, "live/cex/errors", "live/cex/connection", "live/cex/clients", "live/cex/scrub"),
+            *_files(_VENUES, "live/cex/errors", "live/cex/connection", "live/cex/clients", "live/cex/factory"),
             *_files(_VENUES, "live/secrets", "core/transfer_ledger"),
             "shared/models/src/basis/models/live_cex_config.py",
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from basis.models.errors import InputError
 from basis.venues.live.cex.clients import Credentials
-from basis.venues.live.cex.venue import read_config
+from basis.venues.live.cex.factory import read_config
 from basis.venues.live.secrets import read_secret
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from basis.runtime.settings import Settings
 from basis.venues.fetch.exchange import ExchangeSource
 from basis.venues.fetch.fetcher import fetch
 from basis.venues.fetch.series import is_exchange_series, plan_of
-from basis.venues.live.cex.venue import read_config
+from basis.venues.live.cex.factory import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

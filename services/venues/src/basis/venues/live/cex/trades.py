@@ -15,7 +15,8 @@ from basis.runtime.fills import market_name
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.cex import exits, handshakes
 from basis.venues.live.cex.account import position
-from basis.venues.live.cex.fills import outcome, read_fills
+from basis.venues.live.cex.fills import outcome
+from basis.venues.live.cex.following import fills_of, until_over
 from basis.venues.live.cex.ids import client_order_id
 from basis.venues.live.cex.units import (
     collar,
@@ -43,14 +44,7 @@ if TYPE_CHECKING:
     from basis.venues.live.cex.units import Market
     from basis.venues.live.cex.wallets import Wallets
 
-_OVER = frozenset({"closed", "canceled", "cancelled", "expired", "rejected"})
 _TIMES_IN_FORCE = frozenset({"GTC", "IOC", "FOK"})
-_POLL_S = 0.02
-_LONGEST_POLL_S = 0.5
-_AFTER_CANCEL_S = 5.0
-"""How long a cancelled order may take to be over."""
-_TRADE_TRIES = 6
-"""How often trades are read until they come to what the order says was filled: they may lag behind it."""
 _MARGIN_S = 0.25
 """Beyond the receive window, until an order that is not found is proved not to have arrived."""
 _REMEMBERED = 4096
@@ -208,7 +202,7 @@ class Trades:
         metadata: dict[str, JsonValue] = {"client_order_id": client_id, "order_id": str(row["id"])}
         reference = prepared.reference["market_price"]
         try:
-            row = await self._until_over(market, row)
+            row = await until_over(self._link, self._profile, market, row)
             if not row.get("filled"):
                 status = row.get("status")
                 why = (
@@ -217,7 +211,7 @@ class Trades:
                     else "nothing within the slippage tolerance"
                 )
                 return handshakes.failed(order, "VEN-009", f"{market.symbol}: {status} unfilled: {why}", submitted)
-            fills = await self._fills(market, row)
+            fills = await fills_of(self._link, self._profile, market, row)
             found = outcome(order, market, fills, float(str(reference)) if reference is not None else None)
             details = found.details | await self._keep_exits(order, market, found)
             await self._money_home(market)
@@ -229,47 +223,6 @@ class Trades:
         metadata["status"] = str(row.get("status"))
         now = self._link.clock.now()
         return handshakes.confirmed(order, found._replace(details=details), submitted, now, metadata)
-
-    async def _until_over(self, market: Market, row: Row) -> Row:
-        """The order once nothing can happen to it any more; cancelled where it rests too long."""
-        number, wait = str(row["id"]), _POLL_S
-        deadline = time.monotonic() + self._link.config.fill_wait_s
-        cancelled = False
-        while row.get("status") not in _OVER or row.get("filled") is None:
-            row = await self._profile.order(self._link, market, number)
-            if row.get("status") in _OVER:
-                break
-            if time.monotonic() >= deadline:
-                if cancelled:
-                    raise UnknownOutcome("VEN-010", f"order {number} is cancelled and not over", self._profile.venue)
-                cancelled = True
-                deadline = time.monotonic() + _AFTER_CANCEL_S
-                await self._cancel(market, number)
-                continue
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_POLL_S)
-        return row
-
-    async def _cancel(self, market: Market, number: str) -> None:
-        """What comes of it is read afterwards, from the order."""
-        try:
-            await self._link.send("cancel", self._link.client.cancel_order, number, market.symbol)
-        except (ProvedFailure, UnknownOutcome):
-            return
-
-    async def _fills(self, market: Market, row: Row) -> list[Any]:
-        """Trades of an order, as many as it says were filled."""
-        filled = Decimal(str(row["filled"])) * market.contract
-        wait = _POLL_S
-        for _ in range(_TRADE_TRIES):
-            fills = read_fills(await self._profile.trades(self._link, market, str(row["id"])), market)
-            have = sum((fill.amount for fill in fills), Decimal(0))
-            if abs(have - filled) <= market.lot * market.contract / 2:
-                return fills
-            await asyncio.sleep(wait)
-            wait *= 3
-        message = f"trades of order {row['id']} come to {have:f}, it says {filled:f}"
-        raise UnknownOutcome("VEN-010", message, self._profile.venue)
 
     async def _keep_exits(self, order: Order, market: Market, found: Outcome) -> dict[str, JsonValue]:
         """Set the levels of an entry; cancel those of a position that is gone or has turned."""

@@ -7,19 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from basis.testkit.exchange.accounts import Refused, Why
-from basis.testkit.exchange.binance.market import APIS, brackets, contracts, listing_of, market_id
+from basis.testkit.exchange.binance.market import APIS, brackets, listing_of, market_id
+from basis.testkit.exchange.binance.views import CONDITIONAL, algo_view, order_view, position_views, trade_view
 from basis.testkit.exchange.face import Params, Route, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from basis.testkit.exchange.accounts import Income, Order, Trade
+    from basis.testkit.exchange.accounts import Income, Order
     from basis.testkit.exchange.instruments import Kind, Listing
     from basis.testkit.exchange.matching import Exchange
-
-_STATUS = {"open": "NEW", "waiting": "NEW", "filled": "FILLED", "canceled": "CANCELED", "expired": "EXPIRED"}
-_ALGO_STATUS = {"waiting": "NEW", "open": "TRIGGERED", "filled": "FINISHED", "canceled": "CANCELED"}
-_CONDITIONAL = {"STOP_MARKET": "stop_loss", "TAKE_PROFIT_MARKET": "take_profit"}
 
 
 def trading_routes(exchange: Exchange) -> dict[tuple[str, str], Route]:
@@ -49,8 +46,8 @@ def trading_routes(exchange: Exchange) -> dict[tuple[str, str], Route]:
         on("DELETE", f"{api}/algoOpenOrders", "order.cancel", partial(_cancel_algos, exchange, kind))
     on("GET", "/fapi/v1/leverageBracket", "brackets", lambda q: brackets(exchange, "linear"))
     on("GET", "/dapi/v2/leverageBracket", "brackets", lambda q: brackets(exchange, "inverse"))
-    on("GET", "/fapi/v3/positionRisk", "positions", lambda q: _positions(exchange, "linear"))
-    on("GET", "/dapi/v1/positionRisk", "positions", lambda q: _positions(exchange, "inverse"))
+    on("GET", "/fapi/v3/positionRisk", "positions", lambda q: position_views(exchange, "linear"))
+    on("GET", "/dapi/v1/positionRisk", "positions", lambda q: position_views(exchange, "inverse"))
     return routes
 
 
@@ -63,8 +60,8 @@ def _amount(listing: Listing, query: Params) -> Decimal:
 
 def _place(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
     listing = listing_of(exchange, kind, query["symbol"])
-    if query["type"] in _CONDITIONAL:
-        return _order(exchange, _place_conditional(exchange, listing, query, query.get("newClientOrderId", "")))
+    if query["type"] in CONDITIONAL:
+        return order_view(exchange, _place_conditional(exchange, listing, query, query.get("newClientOrderId", "")))
     tif = query.get("timeInForce", "GTC")
     if query["type"] == "LIMIT_MAKER" or tif == "GTX":
         tif = "PO"
@@ -82,12 +79,12 @@ def _place(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
         tif=tif,
         reduce_only=query.get("reduceOnly", "").lower() == "true",
     )
-    return _order(exchange, order)
+    return order_view(exchange, order)
 
 
 def _place_conditional(exchange: Exchange, listing: Listing, query: Params, client: str) -> Order:
     buy, trigger = query["side"] == "BUY", Decimal(query.get("triggerPrice") or query["stopPrice"])
-    purpose = _CONDITIONAL[query["type"]]
+    purpose = CONDITIONAL[query["type"]]
     return exchange.place(
         listing,
         buy=buy,
@@ -103,7 +100,7 @@ def _place_conditional(exchange: Exchange, listing: Listing, query: Params, clie
 def _place_algo(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
     listing = listing_of(exchange, kind, query["symbol"])
     client = query.get("clientAlgoId") or query.get("newClientOrderId", "")
-    return _algo_view(_place_conditional(exchange, listing, query, client))
+    return algo_view(_place_conditional(exchange, listing, query, client))
 
 
 def _sought(exchange: Exchange, kind: Kind, query: Params) -> Order:
@@ -112,21 +109,21 @@ def _sought(exchange: Exchange, kind: Kind, query: Params) -> Order:
 
 
 def _find(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
-    return _order(exchange, _sought(exchange, kind, query))
+    return order_view(exchange, _sought(exchange, kind, query))
 
 
 def _cancel(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
-    return _order(exchange, exchange.cancel(_sought(exchange, kind, query)))
+    return order_view(exchange, exchange.cancel(_sought(exchange, kind, query)))
 
 
 def _algo(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
     del kind
-    return _algo_view(exchange.find(query.get("algoId", ""), query.get("clientAlgoId", "")))
+    return algo_view(exchange.find(query.get("algoId", ""), query.get("clientAlgoId", "")))
 
 
 def _cancel_algo(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
     del kind
-    return _algo_view(exchange.cancel(exchange.find(query.get("algoId", ""), query.get("clientAlgoId", ""))))
+    return algo_view(exchange.cancel(exchange.find(query.get("algoId", ""), query.get("clientAlgoId", ""))))
 
 
 def _live(exchange: Exchange, kind: Kind, query: Params, *, waiting: bool) -> list[Order]:
@@ -142,18 +139,18 @@ def _live(exchange: Exchange, kind: Kind, query: Params, *, waiting: bool) -> li
 def _open(exchange: Exchange, kind: Kind, query: Params) -> list[dict[str, Any]]:
     waits = kind == "inverse"  # COIN-M lists its conditional orders with the others
     found = _live(exchange, kind, query, waiting=False) + (_live(exchange, kind, query, waiting=True) if waits else [])
-    return [_order(exchange, order) for order in found]
+    return [order_view(exchange, order) for order in found]
 
 
 def _open_algos(exchange: Exchange, kind: Kind, query: Params) -> list[dict[str, Any]]:
-    return [_algo_view(order) for order in _live(exchange, kind, query, waiting=True)]
+    return [algo_view(order) for order in _live(exchange, kind, query, waiting=True)]
 
 
 def _cancel_all(exchange: Exchange, kind: Kind, query: Params) -> Any:
     found = _live(exchange, kind, query, waiting=False)
     if kind == "spot" and not found:
         raise Refused(Why.NO_ORDER)
-    cancelled = [_order(exchange, exchange.cancel(order)) for order in found]
+    cancelled = [order_view(exchange, exchange.cancel(order)) for order in found]
     return cancelled if kind == "spot" else {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
@@ -161,84 +158,6 @@ def _cancel_algos(exchange: Exchange, kind: Kind, query: Params) -> dict[str, An
     for order in _live(exchange, kind, query, waiting=True):
         exchange.cancel(order)
     return {"code": "200", "msg": "The operation of cancel all open order is done."}
-
-
-def _order(exchange: Exchange, order: Order) -> dict[str, Any]:
-    listing = order.listing
-    status = "PARTIALLY_FILLED" if order.status == "open" and order.filled else _STATUS[order.status]
-    kind = order.type.upper()
-    if order.purpose in {"stop_loss", "take_profit"}:
-        kind = {name: given for given, name in _CONDITIONAL.items()}[order.purpose]
-    view: dict[str, Any] = {
-        "symbol": market_id(listing),
-        "orderId": order.id,
-        "clientOrderId": order.client,
-        "price": text(order.price or Decimal(0)),
-        "origQty": text(contracts(listing, order.amount)),
-        "executedQty": text(contracts(listing, order.filled)),
-        "status": status,
-        "timeInForce": "GTX" if order.tif == "PO" else order.tif,
-        "type": kind,
-        "side": "BUY" if order.buy else "SELL",
-        "time": order.created_ms,
-        "updateTime": order.updated_ms,
-        "stopPrice": text(order.trigger or Decimal(0)),
-    }
-    if listing.kind == "spot":
-        fills = [
-            {
-                "price": text(trade.price),
-                "qty": text(trade.amount),
-                "commission": text(trade.fee),
-                "commissionAsset": trade.fee_asset,
-                "tradeId": trade.id,
-            }
-            for trade in exchange.trades_of(order=order)
-        ]
-        return view | {
-            "orderListId": -1,
-            "transactTime": order.updated_ms,
-            "cummulativeQuoteQty": text(order.cost),
-            "fills": fills,
-            "isWorking": True,
-            "selfTradePreventionMode": "NONE",
-        }
-    sums = {"cumBase": text(order.cost)} if listing.kind == "inverse" else {"cumQuote": text(order.cost)}
-    return (
-        view
-        | sums
-        | {
-            "avgPrice": text(order.average),
-            "cumQty": text(contracts(listing, order.filled)),
-            "reduceOnly": order.reduce_only,
-            "closePosition": False,
-            "positionSide": "BOTH",
-            "origType": kind,
-            "workingType": "CONTRACT_PRICE",
-            "priceProtect": False,
-        }
-    )
-
-
-def _algo_view(order: Order) -> dict[str, Any]:
-    return {
-        "algoId": order.id,
-        "clientAlgoId": order.client,
-        "algoType": "CONDITIONAL",
-        "orderType": {name: given for given, name in _CONDITIONAL.items()}[order.purpose],
-        "symbol": market_id(order.listing),
-        "side": "BUY" if order.buy else "SELL",
-        "positionSide": "BOTH",
-        "timeInForce": "GTC",
-        "quantity": text(contracts(order.listing, order.amount)),
-        "algoStatus": _ALGO_STATUS[order.status],
-        "triggerPrice": text(order.trigger or Decimal(0)),
-        "price": "0",
-        "actualOrderId": str(order.id) if order.filled else "",
-        "reduceOnly": True,
-        "createTime": order.created_ms,
-        "updateTime": order.updated_ms,
-    }
 
 
 def _trades(exchange: Exchange, kind: Kind, query: Params) -> list[dict[str, Any]]:
@@ -249,38 +168,7 @@ def _trades(exchange: Exchange, kind: Kind, query: Params) -> list[dict[str, Any
         for trade in exchange.trades_of(listing)
         if start <= trade.at_ms <= end and query.get("orderId", str(trade.order.id)) == str(trade.order.id)
     ]
-    return [_trade(trade) for trade in found[-min(int(query.get("limit", 500)), 1000) :]]
-
-
-def _trade(trade: Trade) -> dict[str, Any]:
-    listing, buy = trade.order.listing, trade.order.buy
-    view: dict[str, Any] = {
-        "symbol": market_id(listing),
-        "id": trade.id,
-        "orderId": trade.order.id,
-        "price": text(trade.price),
-        "qty": text(contracts(listing, trade.amount)),
-        "commission": text(trade.fee),
-        "commissionAsset": trade.fee_asset,
-        "time": trade.at_ms,
-    }
-    if listing.kind == "spot":
-        quote = text(trade.amount * trade.price)
-        return view | {"quoteQty": quote, "isBuyer": buy, "isMaker": trade.maker, "isBestMatch": True}
-    size = text(listing.margin(trade.amount, trade.price))
-    sums = {"baseQty": size, "pair": listing.symbol} if listing.kind == "inverse" else {"quoteQty": size}
-    return (
-        view
-        | sums
-        | {
-            "buyer": buy,
-            "maker": trade.maker,
-            "side": "BUY" if buy else "SELL",
-            "realizedPnl": text(trade.pnl),
-            "marginAsset": listing.settle,
-            "positionSide": "BOTH",
-        }
-    )
+    return [trade_view(trade) for trade in found[-min(int(query.get("limit", 500)), 1000) :]]
 
 
 def _incomes(exchange: Exchange, kind: Kind, query: Params) -> list[dict[str, Any]]:
@@ -314,41 +202,3 @@ def _leverage(exchange: Exchange, kind: Kind, query: Params) -> dict[str, Any]:
     listing = listing_of(exchange, kind, query["symbol"])
     exchange.account.positions[listing.name].leverage = Decimal(query["leverage"])
     return {"symbol": query["symbol"], "leverage": int(query["leverage"]), "maxNotionalValue": "100000000"}
-
-
-def _positions(exchange: Exchange, kind: Kind) -> list[dict[str, Any]]:
-    found = []
-    for listing in exchange.listings.values():
-        held = exchange.account.positions[listing.name]
-        if listing.kind != kind or not held.amount:
-            continue
-        mark, margin = exchange.mark(listing), text(exchange.margin_of(listing))
-        notional = listing.margin(held.amount, mark).copy_sign(held.amount)
-        size = "notionalValue" if kind == "inverse" else "notional"
-        found.append(
-            {
-                "symbol": market_id(listing),
-                "positionSide": "BOTH",
-                "positionAmt": text(contracts(listing, held.amount)),
-                "entryPrice": text(held.entry),
-                "breakEvenPrice": text(held.entry),
-                "markPrice": text(mark),
-                "unRealizedProfit": text(exchange.unrealised(listing)),
-                "liquidationPrice": "0",
-                "isolatedMargin": "0",
-                "isolatedWallet": "0",
-                "marginType": "cross",
-                size: text(notional),
-                "marginAsset": listing.settle,
-                "initialMargin": margin,
-                "maintMargin": text(abs(notional) / 100),
-                "positionInitialMargin": margin,
-                "openOrderInitialMargin": "0",
-                "adl": 1,
-                "bidNotional": "0",
-                "askNotional": "0",
-                "leverage": text(held.leverage),
-                "updateTime": exchange.now_ms(),
-            }
-        )
-    return found
