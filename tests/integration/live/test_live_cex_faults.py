@@ -215,3 +215,15 @@ def test_one_effect_per_operation_whatever_goes_wrong(
         assert stage.traded("ETHUSDT", listing) == Decimal("0.4")
     orders = [one for one in stage.server.exchange.account.orders.values() if one.filled]
     assert len(orders) == 1
+
+
+def test_nothing_goes_on_asking_after_a_failure(binance: Stage) -> None:
+    """Of several questions at once the others end with the one that fails."""
+    binance.server.faults.add("positions", "rate", times=99)
+    with pytest.raises(Retryable):
+        binance.balances()
+    binance.server.requests.clear()
+    time.sleep(0.3)
+    assert not binance.server.requests
+    binance.server.faults.clear()
+    assert binance.balances()["binance:BaseToken:USDT"] == 100_000.0

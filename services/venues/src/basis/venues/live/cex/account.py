@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.instruments import INSTRUMENTS, InstrumentType
+from basis.venues.live.cex.connection import together
 from basis.venues.live.errors import ProvedFailure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from basis.venues.live.cex.connection import Connection
     from basis.venues.live.cex.profiles import Profile, Row
     from basis.venues.live.cex.units import Market
-    from basis.venues.live.cex.wallets import Wallets
+    from basis.venues.live.cex.wallets import Holdings, Wallets
 
 
 class Margin(NamedTuple):
@@ -50,7 +50,7 @@ async def positions(link: Connection, profile: Profile, markets: Sequence[Market
             raise ProvedFailure("VEN-009", message, profile.venue)
         return market.symbol, rows[0] if rows else None
 
-    found = await asyncio.gather(*(one(market) for market in markets))
+    found = await together(*(one(market) for market in markets))
     return {symbol: row for symbol, row in found if row is not None}
 
 
@@ -93,9 +93,7 @@ async def balances(
         LiveVenueError: they cannot be read.
     """
     perps = [key for key in keys if INSTRUMENTS[key].type is InstrumentType.PERP]
-    held, open_ = await asyncio.gather(
-        wallets.read(), positions(link, profile, [markets[INSTRUMENTS[key].symbol] for key in perps])
-    )
+    held, open_ = await _both(link, profile, wallets, [markets[INSTRUMENTS[key].symbol] for key in perps])
     totals: dict[str, Decimal] = defaultdict(Decimal)
     for (_, token), one in held.items():
         totals[token] += one.total
@@ -117,7 +115,7 @@ async def margins(
     Raises:
         LiveVenueError: it cannot be read.
     """
-    held, open_ = await asyncio.gather(wallets.read(), positions(link, profile, list(markets.values())))
+    held, open_ = await _both(link, profile, wallets, list(markets.values()))
     found = {}
     for token in sorted({market.margin for market in markets.values()}):
         mine = [market for market in markets.values() if market.margin == token]
@@ -134,3 +132,12 @@ async def margins(
         ratio = float(account.total / notional) if notional else None
         found[token] = Margin(token, float(account.total), float(account.free), float(notional), ratio)
     return found
+
+
+async def _both(
+    link: Connection, profile: Profile, wallets: Wallets, markets: Sequence[Market]
+) -> tuple[Holdings, dict[str, Row]]:
+    """Wallets and positions, at one time."""
+    told: list[Any] = await together(wallets.read(), positions(link, profile, markets))
+    held, open_ = told
+    return held, open_

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from basis.venues.live.cex.clients import make_client
 from basis.venues.live.cex.errors import classify
@@ -12,14 +12,17 @@ from basis.venues.live.cex.scrub import Scrubber
 from basis.venues.live.errors import Fatal, LiveVenueError, Retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from basis.models.live_cex_config import CexLiveConfig
     from basis.runtime.clock import Clock
     from basis.venues.live.cex.clients import Credentials
 
+T = TypeVar("T")
 _MOST_PATIENCE_S = 30.0
 """Longest wait for a rate limit that a question sits out, seconds."""
+
+_CLOSINGS = 3
 
 
 class Connection:
@@ -60,7 +63,11 @@ class Connection:
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self.client.close()
+        for _ in range(_CLOSINGS):
+            await self.client.close()
+            await asyncio.sleep(0)
+            if self.client.session is None:  # what ccxt still had in hand may have opened another
+                return
 
     async def check_clock(self) -> int:
         """How much the exchange's clock is ahead of ours, milliseconds.
@@ -125,6 +132,18 @@ class Connection:
             return failure
         except Exception as error:  # noqa: BLE001 - the edge to ccxt: a KeyError of its parsers proves as little as a timeout
             return classify(error, sending=sending, venue=self.venue, scrub=self.scrub, what=what)
+
+
+async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
+    """Answers of all, in sequence. Where one fails the others are cancelled: nothing goes on asking behind the caller's back."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def utc(ms: float) -> datetime:

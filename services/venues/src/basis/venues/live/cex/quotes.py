@@ -7,12 +7,11 @@ Funding is the last payment and its time; its mean is over three days. Judged by
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.market import FUNDING_LOOKBACK_S
-from basis.venues.live.cex.connection import utc
+from basis.venues.live.cex.connection import together, utc
 from basis.venues.live.errors import ProvedFailure
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def market(link: Connection, profile: Profile, trades: Trades, columns: Se
     for one in wanted:
         source = {"perp_high": "bar", "perp_low": "bar", "funding": "funding", "funding_mean": "funding"}
         by_source.setdefault((one.market.symbol, source.get(one.kind, "quote")), []).append(one)
-    answers = await asyncio.gather(*(_read(link, profile, source, group) for (_, source), group in by_source.items()))
+    answers = await together(*(_read(link, profile, source, group) for (_, source), group in by_source.items()))
     return {column: value for answer in answers for column, value in answer.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from basis.models.instruments import INSTRUMENTS, margin_key
 from basis.models.messages import Settlement
 from basis.models.operations import OperationType, OrderSide, SettlementKind, StrategyIntent
 from basis.models.order import Order
-from basis.venues.live.cex.connection import utc
+from basis.venues.live.cex.connection import together, utc
 from basis.venues.live.cex.fills import outcome, read_fills
 from basis.venues.live.cex.ids import purpose_of
 from basis.venues.live.cex.profiles import FUNDING_HISTORY, TRADE_HISTORY
@@ -55,7 +54,7 @@ async def settled(
     Raises:
         LiveVenueError: it cannot be read in full.
     """
-    parts = await asyncio.gather(
+    parts = await together(
         *(funding(link, profile, market, since_ms, until_ms) for market in perps),
         *(closings(link, profile, market, seen, since_ms, until_ms) for market in perps),
         *(arrivals(link, profile, token, keys, since_ms, until_ms) for token in tokens),

@@ -178,11 +178,16 @@ class LiveExchange:
         """Cancel every open order of the mode's markets, conditional ones too.
 
         Raises:
-            LiveVenueError: they cannot be read, or one cannot be cancelled; those before it are.
+            LiveVenueError: the first failure, once all markets have been asked.
         """
         self._require_keys()
-        counts = await asyncio.gather(*(self._cancel_at(market) for market in self._markets()))
-        return sum(counts)
+        told = await asyncio.gather(
+            *(self._cancel_at(market) for market in self._markets()), return_exceptions=True
+        )  # one market that fails does not keep the others from it
+        failures = [one for one in told if isinstance(one, BaseException)]
+        if failures:
+            raise failures[0]
+        return sum(one for one in told if isinstance(one, int))
 
     async def _cancel_at(self, market: Market) -> int:
         link, done = self._link, 0

@@ -13,6 +13,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.instruments import INSTRUMENTS, InstrumentType, is_inverse, margin_token
+from basis.venues.live.cex.connection import together
 from basis.venues.live.errors import ProvedFailure, Retryable, UnknownOutcome
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Wallets:
         Raises:
             LiveVenueError: they cannot be read.
         """
-        answers = await asyncio.gather(*(self._read(wallet) for wallet in self._used))
+        answers = await together(*(self._read(wallet) for wallet in self._used))
         return {key: held for answer in answers for key, held in answer.items()}
 
     async def _read(self, wallet: str) -> Holdings:
