@@ -12,7 +12,7 @@ BASIS := .venv/bin/basis
 MODE ?= pure_lending_usdt
 ARGS ?=
 
-.PHONY: help setup backtest dashboard test chain contracts test-fast lint format bench golden up down reference clean
+.PHONY: help setup backtest dashboard test chain contracts test-fast lint format bench golden up down reference docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,10 @@ reference: $(READY) ## regenerate docs/reference and docs/specs from the code
 	@.venv/bin/python tools/generate_reference.py
 	@.venv/bin/python tools/generate_specs.py
 
+docs: $(READY) ## build the documentation as a site into site/
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+	@echo "docs: site/index.html"
+
 data/synthetic: $(READY)
 	@$(BASIS) data sample data/synthetic
 
@@ -93,4 +97,4 @@ down: ## stop the containers, and a dashboard in the background; logs stay
 
 clean: ## remove what make and tests made, but not logs
 	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop >/dev/null || true; fi
-	@rm -rf .venv $(TOOLS) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov test-artifacts
+	@rm -rf .venv $(TOOLS) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov site test-artifacts
