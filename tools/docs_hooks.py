@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
@@ -14,10 +16,35 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<to>[^)\s#]+)(?:#[^)\s]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """``"*folder"`` in the navigation: the pages of a folder, its README first, its folders after them."""
+    """``"*folder"`` in the navigation: the pages of a folder, its README first, its folders after them.
+
+    A new page that nobody listed comes last in the section of its folder.
+    """
     docs = Path(config.docs_dir)
-    config.nav = [_expanded(docs, entry) for entry in config.nav or []]
+    nav = [_expanded(docs, entry) for entry in config.nav or []]
+    listed = set(_listed(nav))
+    for page in sorted(docs.rglob("*.md")):
+        name = page.relative_to(docs).as_posix()
+        if name in listed or "_prose" in page.parts:
+            continue
+        sections = [inner for entry in nav if isinstance(entry, dict) for inner in entry.values()]
+        near = (one for one in sections if isinstance(one, list) and any(_folder(two) == _folder(name) for two in one))
+        next(near, nav).append(name)
+    config.nav = nav
     return config
+
+
+def _listed(nav: Any) -> Iterator[str]:
+    """Every page of a navigation."""
+    if isinstance(nav, str):
+        yield nav
+    for entry in nav if isinstance(nav, list) else nav.values() if isinstance(nav, dict) else ():
+        yield from _listed(entry)
+
+
+def _folder(entry: Any) -> str:
+    page = next(_listed(entry), "")
+    return page.rpartition("/")[0]
 
 
 def _expanded(docs: Path, entry: Any) -> Any:
