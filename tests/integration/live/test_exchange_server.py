@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,3 +222,19 @@ async def test_control_works_over_http(server: ExchangeServer) -> None:
     assert float(server.exchange.mark(listing)) == 3500.0
     assert float(server.exchange.touch(listing, buy=True)) == 3503.5
     assert (server.skew_ms, len(server.faults.waiting)) == (5000, 1)
+
+
+def test_server_runs_as_a_process_at_the_time_of_a_clock_file(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_bytes(struct.pack("<d", 1_700_000_000.0))
+    command = [sys.executable, "-m", "basis.testkit.exchange", "--venue", "bybit", "--clock-file", str(clock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            for at in (1_700_000_000, 1_700_003_600):
+                clock.write_bytes(struct.pack("<d", float(at)))
+                with urllib.request.urlopen(f"{said['url']}/v5/market/time") as answer:
+                    assert json.load(answer)["result"]["timeSecond"] == str(at)
+        finally:
+            process.kill()
