@@ -1205,7 +1205,13 @@ COMPONENTS = (
         ),
         ("execution_deltas",),
         (
-            *_tests("chain/test_operations", "chain/test_faults", "chain/test_executor", "chain/test_parity"),
+            *_tests(
+                "chain/test_operations",
+                "chain/test_faults",
+                "chain/test_executor",
+                "chain/test_parity",
+                "chain/test_conformance",
+            ),
             *_tests("chain/test_secrets", "unit/venues/test_chain_plan", "unit/venues/test_chain_amounts"),
         ),
     ),

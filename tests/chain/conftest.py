@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.chain import Account, chain_of_tests
+from tests.support.chain_conformance import Stage
 
 from basis.testkit.chain.install import ChainUnavailable
 
@@ -26,6 +27,14 @@ def session_account() -> Iterator[Account]:
             yield account
     except ChainUnavailable as reason:
         pytest.skip(f"no test chain: {reason}")
+
+
+@pytest.fixture(scope="session")
+def stage(session_account: Account) -> Iterator[Stage]:
+    """The chain as a stage for cases of the conformance suite."""
+    made = Stage(session_account)
+    yield made
+    made.close()
 
 
 @pytest.fixture

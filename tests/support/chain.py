@@ -108,6 +108,10 @@ class Account:
         node = SecretStr(url or self.node.url)
         return ChainVenue(self.changed(**changes), node, self.key, clock or self.clock, emode=emode, holds=holds)
 
+    def secrets(self) -> tuple[SecretStr, SecretStr]:
+        """Address of the node, key of the wallet."""
+        return SecretStr(self.node.url), self.key
+
     def units(self, token: str) -> int:
         """Balance of the wallet."""
         return self.world.units(token, self.address)

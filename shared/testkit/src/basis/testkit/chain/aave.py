@@ -102,6 +102,10 @@ class Aave:
             for setter in ("setAssetCollateralInEMode", "setAssetBorrowableInEMode"):
                 self._configurator.send(setter, token.address, EMODE, True)
 
+    def set_flash_premium(self, bps: int) -> None:
+        """Fee of flash loans, basis points."""
+        self._configurator.send("updateFlashloanPremiumTotal", bps)
+
     def reserve(self, token: str) -> dict[str, Any]:
         """``getReserveData`` by the names of its fields."""
         (found,) = [one for one in self.pool.abi if one.get("name") == "getReserveData"]

@@ -78,6 +78,7 @@ class World:
         self.node.rpc("evm_setAutomine", True)
         self.node.rpc("anvil_dropAllTransactions")
         self.node.rpc("evm_revert", self._snapshot)
+        self.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))  # that is in no snapshot
         self.save()
 
     def set_prices(self, eth_usd: float) -> None:

@@ -158,7 +158,8 @@ class Rpc:
 
     def _answer(self, read: Read, reply: Mapping[str, Any]) -> Any:
         if "error" in reply:
-            if "revert" in str(reply["error"]).lower():
+            said = str(reply["error"]).lower().replace(" ", "")
+            if "revert" in said or "outofgas" in said:  # a quote for more than all that a pool has runs out of gas
                 return None
             raise Retryable("VEN-003", f"{read.function.name}: {self._clean(str(reply['error']))}", COMPONENT)
         raw = bytes(HexBytes(reply["result"]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from basis.models.instruments import TOKEN_DECIMALS, Venue, wallet_token
-from basis.models.operations import ExecutionMode, OperationType
+from basis.models.operations import OperationType
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.chain import abi
 from basis.venues.live.chain.amounts import to_units
@@ -213,9 +213,9 @@ class ChainVenue:
 
     async def _transfer(self, orders: Sequence[Order], state: State) -> Reference:
         """Ether or tokens to an address of the configuration; ether first out of WETH would be two transactions: refused."""
-        (order,) = orders
-        if order.execution_mode is ExecutionMode.ATOMIC:
-            raise VenueRefusal("VEN-009", "a transfer is no step of an atomic group", COMPONENT)
+        order = orders[0]
+        if len(orders) > 1:
+            raise VenueRefusal("VEN-009", "a transfer shares no transaction with other orders", COMPONENT)
         if order.source_venue != Venue.WALLET:
             raise VenueRefusal("VEN-001", f"transfer from {order.source_venue} is not for the wallet", COMPONENT)
         if order.target_venue == Venue.WALLET:
