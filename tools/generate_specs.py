@@ -1200,7 +1200,7 @@ COMPONENTS = (
             *_files(_VENUES, "live/chain/venue", "live/chain/plan", "live/chain/state", "live/chain/sending"),
             *_files(_VENUES, "live/chain/wallet", "live/chain/tracker", "live/chain/receipts", "live/chain/handshakes"),
             *_files(_VENUES, "live/chain/history", "live/chain/market", "live/chain/onboarding"),
-            *_files(_VENUES, "live/chain/factory", "live/chain/rpc"),
+            *_files(_VENUES, "live/chain/factory"),
             "shared/models/src/basis/models/chain_config.py",
         ),
         ("execution_deltas",),

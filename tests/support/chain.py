@@ -100,7 +100,7 @@ class Account:
         url: str | None = None,
         *,
         emode: bool = True,
-        holds: frozenset[str] = frozenset(),
+        holds: frozenset[str] | None = None,
         clock: Clock | None = None,
         **changes: Any,
     ) -> ChainVenue:
