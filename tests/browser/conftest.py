@@ -159,7 +159,7 @@ class Tab:
     def check(self) -> None:
         """No error on the console, and no request to anywhere else."""
         unforeseen = [fault for fault in self.faults if not any(part in fault for part in self.expected)]
-        assert not unforeseen
+        assert not unforeseen, unforeseen
         hosts = {url.split("/")[2] for url in self.requests if not url.startswith(("blob:", "data:"))}
         assert len(hosts) <= 1, f"requests left the origin: {hosts}"
 
@@ -180,7 +180,7 @@ async def tab(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Tab]]]:
 
         def console(message: ConsoleMessage) -> None:
             if message.type in {"error", "warning"}:
-                found.faults.append(f"{message.type}: {message.text}")
+                found.faults.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
         def requested(request: Request) -> None:
             found.requests.append(request.url)

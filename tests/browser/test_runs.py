@@ -75,6 +75,7 @@ async def test_submit_and_watch_to_the_end(board: Board, tab: Any) -> None:
     await page.get_by_label("Min order value").fill("2")
     await expect(page.locator('[data-path="strategy.min_order_value"] .changed')).to_have_text("changed")
     await seen.shot("submit")
+    seen.expected += ["404", "422"]  # a run that has just been queued has no curves yet
     await page.get_by_role("button", name="Run backtest").click()
     await expect(page).to_have_url(RUN_PAGE)
     await expect(page.locator(".run-head .pill")).to_have_text("Completed")
@@ -124,6 +125,7 @@ async def test_watch_a_running_run_and_cancel_it(board: Board, tab: Any) -> None
         await page.get_by_role("button", name="Add a value").click()
         await page.get_by_label("Path", exact=True).last.fill(path)
         await page.get_by_label("Value", exact=True).last.fill("1")
+    seen.expected += ["404", "422"]  # a run that has just been queued has no curves yet
     await page.get_by_role("button", name="Run backtest").click()
     await expect(page).to_have_url(RUN_PAGE)
     await expect(page.locator(".live .pill")).to_have_text("Running")

@@ -71,6 +71,10 @@ export function start(failed) {
     history.pushState(null, "", link.href);
     guarded(true);
   });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // a fragment would be another entry of the history
+    document.getElementById("main").focus();
+  });
   addEventListener("popstate", () => guarded(true));
   return guarded(false);
 }
