@@ -30,11 +30,8 @@ from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import iso, tick_stamps, tick_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from basis.models.errors import ComponentError
     from basis.models.messages import PortfolioState, RunRef, Window
-    from basis.monitors.core.columns import Floats
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -60,9 +57,9 @@ class MonitorService:
         """What the window means, in columns."""
         done = self._assess(request)
         return AssessReply(
-            columns=_packed(done.columns()),
+            columns=codec.pack_all(done.columns()),
             positions=self._changing(done),
-            sums={name: _packed(columns) for name, columns in done.sums().items()},
+            sums={name: codec.pack_all(columns) for name, columns in done.sums().items()},
             risk_levels=done.risk.code.tobytes(),
         )
 
@@ -176,11 +173,10 @@ class MonitorService:
     def _changing(done: Assessment) -> dict[str, bytes]:
         """Quantities that change within the window."""
         before = done.window.before.positions
-        return {
-            key: codec.pack(column, key)
-            for key, column in done.window.quantities.items()
-            if bool((column != before.get(key, 0.0)).any())
-        }
+        quantities = done.window.quantities
+        return codec.pack_all(
+            {key: column for key, column in quantities.items() if bool((column != before.get(key, 0.0)).any())}
+        )
 
     def _plan(self, run: RunRef) -> MonitorPlan:
         key = f"{run.config_sha256}{run.run_mode}"
@@ -258,10 +254,6 @@ class MonitorService:
             for component in _COMPONENTS
         )
         await asyncio.gather(*lines)
-
-
-def _packed(columns: Mapping[str, Floats]) -> dict[str, bytes]:
-    return {name: codec.pack(column, name) for name, column in columns.items()}
 
 
 def _is_same(asked: AssessRequest, request: CommitRequest) -> bool:

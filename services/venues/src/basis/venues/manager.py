@@ -156,8 +156,8 @@ class VenueInterfaceManager:
         window = Window(
             first_tick=request.first_tick,
             ticks=wanted,
-            market={name: codec.pack(values[1:], name) for name, values in columns.items()},
-            balances={key: codec.pack(values, key) for key, values in settled.balances.items()},
+            market=codec.pack_all({name: values[1:] for name, values in columns.items()}),
+            balances=codec.pack_all(settled.balances),
             settlements=codec.pack_settlements(settled.settlements),
         )
         return AdvanceReply(window=window)

@@ -12,7 +12,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.messages import Settlement
-from basis.runtime.column_lines import all_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,10 +65,29 @@ def pack(values: Iterable[float] | FloatArray, name: str) -> bytes:
         ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
     """
     array = np.asarray(values, dtype=_LITTLE_ENDIAN)
-    if not all_finite(array):
-        place = int(np.argmin(np.isfinite(array)))
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = int(np.argmin(finite))
         raise ComponentError("DATA-002", f"column {name!r}: {array[place]} at place {place}", "codec")
     return array.tobytes()
+
+
+def pack_all(columns: Mapping[str, FloatArray]) -> dict[str, bytes]:
+    """Columns as bytes.
+
+    Raises:
+        ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
+    """
+    packed = {name: np.asarray(column, dtype=_LITTLE_ENDIAN).tobytes() for name, column in columns.items()}
+    if not _are_finite(packed):
+        for name, column in columns.items():
+            pack(column, name)
+    return packed
+
+
+def _are_finite(columns: Mapping[str, bytes]) -> bool:
+    """True where no value of any column is NaN or infinite: one look at all of them, for each look costs the same."""
+    return bool(np.isfinite(unpack(b"".join(columns.values()))).all())
 
 
 def pack_settlements(settlements: Iterable[Settlement]) -> bytes:
@@ -119,7 +137,7 @@ def unpack_all(columns: Mapping[str, bytes]) -> dict[str, FloatArray]:
         ComponentError: DATA-002 where a value is NaN or infinite; names the column and the place.
     """
     arrays = {name: unpack(column) for name, column in columns.items()}
-    for name, array in arrays.items():
-        if not all_finite(array):
-            raise ComponentError("DATA-002", f"column {name!r} holds NaN or infinity", "codec")
+    if not _are_finite(columns):
+        bad = next(name for name, array in arrays.items() if not np.isfinite(array).all())
+        raise ComponentError("DATA-002", f"column {bad!r} holds NaN or infinity", "codec")
     return arrays
