@@ -385,6 +385,7 @@ class Bus:
         self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
         self._was_connected = False
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._jetstream: JetStreamContext | None = None
 
     async def _on_error(self, error: Exception) -> None:
         # the client reconnects by itself and requests are repeated by their callers; before the first connection the
@@ -455,7 +456,9 @@ class Bus:
     @property
     def jetstream(self) -> JetStreamContext:
         """JetStream context of the connection."""
-        return self.client.jetstream(timeout=PUBLISH_TIMEOUT_S, domain=None)
+        if self._jetstream is None:
+            self._jetstream = self.client.jetstream(timeout=PUBLISH_TIMEOUT_S, domain=None)
+        return self._jetstream
 
     async def ping(self) -> None:
         """A round trip to the server.

@@ -350,7 +350,7 @@ def _split(event_type: str, lines: list[bytes]) -> Iterable[EventBatch]:
 
 
 def _batch(event_type: str, lines: list[bytes]) -> EventBatch:
-    return EventBatch(event_type, b"\n".join(lines) + b"\n", _order_of(lines[0]), _order_of(lines[-1]), len(lines))
+    return EventBatch(event_type, b"\n".join((*lines, b"")), _order_of(lines[0]), _order_of(lines[-1]), len(lines))
 
 
 def _validate(event_type: str, line: bytes) -> None:

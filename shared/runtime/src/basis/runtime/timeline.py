@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,11 +20,16 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-def tick_stamps(run: RunRef, first_tick: int, ticks: int) -> list[str]:
+def tick_stamps(run: RunRef, first_tick: int, ticks: int) -> tuple[str, ...]:
     """ISO 8601 stamps of consecutive ticks, e.g. ``2024-05-12T00:00:00+00:00``."""
-    begin = int(run.start.timestamp()) + run.time_step_s * first_tick
-    moments = begin + run.time_step_s * np.arange(ticks, dtype=np.int64)
-    return [f"{text}+00:00" for text in np.datetime_as_string(moments.astype("datetime64[s]")).tolist()]
+    return _stamps(int(run.start.timestamp()) + run.time_step_s * first_tick, run.time_step_s, ticks)
+
+
+@lru_cache(maxsize=8)
+def _stamps(begin: int, step_s: int, ticks: int) -> tuple[str, ...]:
+    """Kept for who asks next: in one process the engine and the monitors stamp the same window."""
+    moments = begin + step_s * np.arange(ticks, dtype=np.int64)
+    return tuple(f"{text}+00:00" for text in np.datetime_as_string(moments.astype("datetime64[s]")).tolist())
 
 
 def operation_id(run: RunRef, tick: int, number: int) -> str:
