@@ -45,7 +45,7 @@ STANDBY_S: Final = 0.2
 RETRY_S: Final = 1.0
 """Pause before a batch that the disk refused is tried again."""
 _IDLE_S: Final = 1.0
-_LINGER_S: Final = 0.01
+_LINGER_S: Final = 0.025
 """How long what arrives next is waited for before a batch is written, seconds."""
 _FAIL_TIMEOUT_S: Final = 0.5
 _STOP_GRACE_S: Final = 2.0
