@@ -20,6 +20,7 @@ from basis.runtime import bus as subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SharedClock
 from basis.runtime.nats_server import NatsServer
+from basis.testkit.faults import FaultyBus
 from basis.testkit.runs import CONFIGS
 from basis.venues import service as venues_service
 
@@ -42,6 +43,8 @@ class LiveCluster:
     clock: SharedClock
     live: LiveService
     runs: BacktestService
+    proxy: FaultyBus | None
+    """Between NATS and all services but the venues."""
 
     async def start(
         self,
@@ -88,9 +91,12 @@ async def live_cluster(
         venues_service.register(venues_bus, settings, clock, factories)
         await venues_bus.start()
         try:
-            async with services.running(OTHERS, settings) as bus:
+            async with (
+                FaultyBus(server.url) as proxy,
+                services.running(OTHERS, settings.model_copy(update={"nats_url": proxy.url})) as bus,
+            ):
                 runs = BacktestService(bus, clock)
-                yield LiveCluster(bus, settings, clock, LiveService(bus, clock, runs), runs)
+                yield LiveCluster(bus, settings, clock, LiveService(bus, clock, runs), runs, proxy)
         finally:
             await venues_bus.stop()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from basis.venues.live.chain.venue import ChainVenue
 
 
-_LAG_S = 30
+_LAG_S = 5
 NODE = threading.RLock()
 """The testkit's client of the node is for one thread at a time."""
 

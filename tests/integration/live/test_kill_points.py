@@ -76,7 +76,7 @@ async def killable(
     try:
         async with process_cluster(folder, folder, clock_file=folder / "clock", live_trading=True) as cluster:
             runs = BacktestService(cluster.bus, clock)
-            live = LiveCluster(cluster.bus, cluster.settings, clock, LiveService(cluster.bus, clock, runs), runs)
+            live = LiveCluster(cluster.bus, cluster.settings, clock, LiveService(cluster.bus, clock, runs), runs, None)
             yield cluster, live
     finally:
         following.cancel()

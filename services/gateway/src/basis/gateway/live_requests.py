@@ -74,6 +74,10 @@ def prepare_live(request: LiveRequest, configs: Path, *, trusted: bool = False) 
     overrides.setdefault("time_step_s", plain.config.live.time_step_s)
     if request.mode == "live":
         overrides |= _in_flight(plain.config)
+        if plain.config.wallet is not None and plain.config.gas_token != "ETH":
+            overrides["venues.wallet.gas_price_gwei"] = (
+                0  # the chain takes ether, which these modes do not keep books of
+            )
     merged = config_loader.load(configs, request.strategy_name, overrides.items())
     default = merged.config.share_class.default_capital
     capital = default if request.initial_capital is None else request.initial_capital

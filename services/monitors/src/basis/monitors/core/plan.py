@@ -89,7 +89,7 @@ class Slack(NamedTuple):
 EXACT = Slack(1e-9, 0.0, 1e-6)
 """Backtests: simulated venues and monitors compute the same."""
 _REAL = Slack(1e-4, 1.0, 1e-3)
-"""Paper and live: max(1 USD, 1 bp); real rates differ from the row's by what happened since it was read (ADR 0020)."""
+"""Paper and live: max(1 USD, 1 bp); real rates differ from the row's by what happened since it was read (ADR 0025)."""
 
 
 class MonitorPlan(NamedTuple):

@@ -207,7 +207,7 @@ def _delta_differences(
 def _fill_tolerance(
     plan: MonitorPlan, before: PortfolioState, order: Order, handshake: ExecutionHandshake, key: str, scale: float
 ) -> float:
-    """What a real fill may be off: the slippage that the order accepts on what moved, and what it cost besides (ADR 0020).
+    """What a real fill may be off: the slippage that the order accepts on what moved, and what it cost besides (ADR 0025).
 
     A perp moves no margin but costs: its slippage is a fraction of the notional.
     """

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+from datetime import timedelta
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from basis.models.errors import ComponentError
 from basis.venues.core.live_row import Quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from basis.models.config import RunConfig
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     LiveFactory = Callable[[str, RunConfig, Clock], LiveVenue]
 
 _COMPONENT = "venue_interface_manager"
+_OVERLAP, _AHEAD = timedelta(minutes=5), timedelta(seconds=60)
+"""How far the stamp of a settlement may be before or after our clock when we first see it."""
 _READS = 4
 """Tries at balances that no settlement came between."""
 _log = logging.getLogger(__name__)
@@ -30,6 +34,26 @@ _log = logging.getLogger(__name__)
 def live_factories() -> dict[str, LiveFactory]:
     """Venue -> what makes its live interface: the entry-point group ``basis.venues.live``."""
     return {entry.name: entry.load() for entry in entry_points(group="basis.venues.live")}
+
+
+class Position(NamedTuple):
+    """What the venues hold, and what they did on their own."""
+
+    balances: dict[str, float]
+    settlements: list[Settlement]
+    """New ones."""
+    seen: tuple[str, ...]
+    """Identities of all settlements of the last minutes."""
+    read_at: datetime
+
+
+def identity(settlement: Settlement) -> str:
+    """What tells one settlement from another: the venue's own id, else all that it says."""
+    name = settlement.details.get("id")
+    if name is None:
+        said = settlement.model_dump_json(exclude={"tick"})
+        name = hashlib.sha256(said.encode()).hexdigest()
+    return f"{settlement.venue}/{settlement.kind}/{name}"
 
 
 @runtime_checkable
@@ -129,23 +153,25 @@ class Counterparts:
         return [settlement for found in told for settlement in found]
 
     async def position(
-        self, keys: Iterable[str], since: datetime, now: Callable[[], datetime]
-    ) -> tuple[dict[str, float], list[Settlement], datetime]:
-        """Balances and the settlements that they contain, and when that was.
+        self, keys: Iterable[str], since: datetime, now: Callable[[], datetime], seen: Collection[str] = ()
+    ) -> Position:
+        """Balances and the settlements that they contain, new ones apart from those seen before.
 
-        Read until no settlement came between the two: else a funding would be in the balance and not in the list.
+        Read until no settlement came between the two: else a funding would be in the balance and not in the list. Stamps of
+        venues and blocks are before or after our clock's: the question reaches back, and what was seen is known by its id.
 
         Raises:
             ComponentError: VEN-003, the venues did not stand still for long enough.
         """
         wanted = list(keys)
         for _ in range(_READS):
-            before = await self.settlements(since, now())
+            before = await self.settlements(since - _OVERLAP, now() + _AHEAD)
             balances = await self.balances(wanted)
             until = now()
-            after = await self.settlements(since, until)
-            if [found.model_dump() for found in before] == [found.model_dump() for found in after]:
-                return balances, after, until
+            after = {identity(found): found for found in await self.settlements(since - _OVERLAP, until + _AHEAD)}
+            if {identity(found) for found in before} == after.keys():
+                new = [found for name, found in after.items() if name not in seen]
+                return Position(balances, new, tuple(after), until)
         raise ComponentError("VEN-003", f"settlements kept coming in over {_READS} reads of the balances", _COMPONENT)
 
     async def claim(self) -> None:

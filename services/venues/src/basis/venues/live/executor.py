@@ -23,6 +23,7 @@ from basis.venues.live.interface import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from basis.models.config import RunConfig
     from basis.models.messages import RunRef
@@ -57,6 +58,10 @@ class Task(NamedTuple):
     config: RunConfig
     valuer: Valuer
     counterparts: Counterparts
+    read_at: datetime
+    """When the tick was read: what venues did on their own after that is booked with the next one."""
+    seen: Sequence[str] = ()
+    """Identities of the settlements that were seen then."""
 
 
 class Settled(NamedTuple):
@@ -235,7 +240,7 @@ class LiveExecutor:
         """What the venues hold now; tokens in flight are counted here, from the deltas."""
         for attempt in range(_READS):
             try:
-                told = await task.counterparts.balances(task.config.position_subscriptions)
+                told = await booked_balances(task.counterparts, task.config, task.read_at, self._clock.now, task.seen)
                 break
             except Retryable:
                 if attempt == _READS - 1:
@@ -280,6 +285,25 @@ class LiveExecutor:
             )
             for order in orders
         )
+
+
+async def booked_balances(
+    counterparts: Counterparts,
+    config: RunConfig,
+    since: datetime,
+    now: Callable[[], datetime],
+    seen: Sequence[str],
+) -> dict[str, float]:
+    """What the venues hold, less what they did on their own since a tick was read: an arrival, a funding.
+
+    The monitors book that with the next tick; until then it is no mismatch.
+    """
+    told, settlements, _, _ = await counterparts.position(config.position_subscriptions, since, now, seen)
+    for settlement in settlements:
+        for key, delta in settlement.deltas.items():
+            if key in told:
+                told[key] -= delta
+    return told
 
 
 def _is_pending(handshakes: Sequence[ExecutionHandshake]) -> bool:

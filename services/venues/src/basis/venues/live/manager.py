@@ -46,9 +46,9 @@ from basis.venues.core.live_row import market_row
 from basis.venues.core.settlement import settle
 from basis.venues.data import signals
 from basis.venues.data.catalogue import Catalogue
-from basis.venues.live.counterparts import Counterparts, live_factories
+from basis.venues.live.counterparts import Counterparts, identity, live_factories
 from basis.venues.live.dead_man import DeadManSwitch
-from basis.venues.live.executor import LiveExecutor, Task
+from basis.venues.live.executor import LiveExecutor, Task, booked_balances
 from basis.venues.live.gate import Gate, Heartbeats
 from basis.venues.live.intents import IntentStore
 from basis.venues.live.ticks import LiveTick, LiveTicks
@@ -98,6 +98,7 @@ class LiveVenueManager:
         self._factories = factories
         self._setups: dict[str, asyncio.Task[Setup]] = {}
         self._runs: dict[str, Setup] = {}
+        self._read: dict[str, LiveTick] = {}
         self._bus = bus
         self._heartbeats = Heartbeats(clock.monotonic)
         self._gate = Gate(bus, settings, clock, self._heartbeats)
@@ -214,7 +215,7 @@ class LiveVenueManager:
             message = f"tick {after} of the run is not in the bucket live_ticks any more: start a new run"
             raise ComponentError("ENGINE-002", message, _COMPONENT)
         here = await self._ticks.get_or_make(
-            run.correlation_id, tick, lambda: self._read(setup, run, tick, after, before)
+            run.correlation_id, tick, lambda: self._ask(setup, run, tick, after, before)
         )
         if run.run_mode == "live":
             self._watch(run.correlation_id, setup)
@@ -238,14 +239,25 @@ class LiveVenueManager:
         """One order or atomic group at its tick: simulated at the tick's row, or sent."""
         run = request.run
         setup = await self.setup(run.config_sha256, run.config)
-        row = await self._kept_row(run, request.tick)
+        here = await self._kept(run, request.tick)
+        row = here.market
         if run.run_mode == "paper":
             return simulate(
                 request, At(request.tick, run.time_step_s, row, setup.config, setup.valuer), setup.simulated
             )
+        self._read[run.correlation_id] = here
         self._watch(run.correlation_id, setup)
         task = Task(
-            run, request.tick, request.orders, row, request.ledger, setup.config, setup.valuer, setup.counterparts
+            run,
+            request.tick,
+            request.orders,
+            row,
+            request.ledger,
+            setup.config,
+            setup.valuer,
+            setup.counterparts,
+            here.read_at,
+            here.seen,
         )
         done = await self._executor.execute(task)
         balances = dict(done.balances)
@@ -258,31 +270,49 @@ class LiveVenueManager:
         keys = setup.config.position_subscriptions
         held = {key: request.ledger.get(key, 0.0) for key in keys}
         if run.run_mode == "live":
-            held |= await setup.counterparts.balances(keys)
+            last = self._read.get(run.correlation_id)
+            held |= (
+                await setup.counterparts.balances(keys)
+                if last is None
+                else await booked_balances(setup.counterparts, setup.config, last.read_at, self._clock.now, last.seen)
+            )
         return PositionsReply(balances=held)
 
     # ------------------------------------------------------------------------------------------------ a tick
 
-    async def _kept_row(self, run: RunRef, tick: int) -> Mapping[str, float]:
+    async def _kept(self, run: RunRef, tick: int) -> LiveTick:
         found = await self._ticks.get(run.correlation_id, tick)
         if found is None:
             raise ComponentError("ENGINE-002", f"orders at tick {tick}, which has no market row", _COMPONENT)
-        return found.market
+        return found
 
-    async def _read(self, setup: Setup, run: RunRef, tick: int, after: int, before: LiveTick | None) -> LiveTick:
+    async def _ask(self, setup: Setup, run: RunRef, tick: int, after: int, before: LiveTick | None) -> LiveTick:
         """Ask the venues, for the first time."""
         kill_point("venues: before the market is read")
         now = max(self._clock.now(), tick_time(run, tick))
         row, moment = await self._row(setup, now, now if before is None else before.read_at)
         if run.run_mode == "paper":
             return LiveTick(tick=tick, after_tick=after, read_at=moment, market=row)
-        since = run.start if before is None else before.read_at
         await setup.counterparts.claim()
-        balances, settlements, read_at = await setup.counterparts.position(
-            setup.config.position_subscriptions, since, self._clock.now
+        since, seen = (
+            (run.start, await self._before_the_start(setup, run)) if before is None else (before.read_at, before.seen)
         )
-        told = tuple(_at_tick(settlement, tick, setup.config) for settlement in settlements)
-        return LiveTick(tick=tick, after_tick=after, read_at=read_at, market=row, balances=balances, settlements=told)
+        found = await setup.counterparts.position(setup.config.position_subscriptions, since, self._clock.now, seen)
+        return LiveTick(
+            tick=tick,
+            after_tick=after,
+            read_at=found.read_at,
+            market=row,
+            balances=found.balances,
+            settlements=tuple(_at_tick(settlement, tick, setup.config) for settlement in found.settlements),
+            seen=found.seen,
+        )
+
+    @staticmethod
+    async def _before_the_start(setup: Setup, run: RunRef) -> tuple[str, ...]:
+        """Settlements that the balances at the start of the run contain already."""
+        found = await setup.counterparts.settlements(run.start - timedelta(hours=1), run.start)
+        return tuple(identity(settlement) for settlement in found)
 
     async def _row(self, setup: Setup, now: datetime, since: datetime) -> tuple[dict[str, float], datetime]:
         """Market row, and its time: that of its newest quote where one came in while the row was read."""

@@ -38,6 +38,8 @@ class LiveTick(FrozenModel):
     """Instrument key -> what the venues said they held; live runs only."""
     settlements: tuple[Settlement, ...] = ()
     """What they said they did on their own since ``after_tick``; live runs only."""
+    seen: tuple[str, ...] = ()
+    """Identities of all settlements of the last minutes: none is booked twice; live runs only."""
 
 
 class LiveTicks:

@@ -57,7 +57,7 @@ class History:
 
     async def settlements(self, since: datetime, until: datetime) -> list[Settlement]:
         """Everything in the blocks with a time in (since, until], by time."""
-        first = await self._after(since.timestamp())
+        first = max(await self._after(since.timestamp()), 1)  # nothing is before the first block
         last = await self._after(until.timestamp()) - 1
         if last < first:
             return []
