@@ -161,11 +161,18 @@ def test_a_run_is_cancelled_and_says_so(client: Client) -> None:
         run.wait(timeout_s=0.0)
     with pytest.raises(ConflictError):
         run.delete()
+    next(status for status in run.follow() if status.status == "running")
+    paid = run.deposit(1_000, request_id="once")
+    assert run.deposit(1_000, request_id="once") == paid
+    assert (paid["kind"], paid["currency"]) == ("deposit", "USDT")
+    assert run.withdraw(10)["tick"] >= paid["tick"]
     run.cancel()
     with pytest.raises(RunFailedError, match="ENGINE-003") as caught:
         run.wait()
     assert (caught.value.status.status, caught.value.error_code) == ("cancelled", "ENGINE-003")
     assert run.wait(check=False).status == "cancelled"
+    with pytest.raises(ConflictError, match="RUN-003"):
+        run.deposit(1)
 
 
 def test_bad_input_is_an_error_with_the_problem_document(client: Client) -> None:

@@ -141,6 +141,8 @@ async def test_a_long_list_is_read_in_little_time(settings: Settings) -> None:
         listed = (await http.get("backtest/list")).json()
         assert len(listed) == 500
         assert time.perf_counter() - begin < 2.0
+        assert (await http.get("backtest/list", params={"limit": 7})).json() == listed[:7]
+        problem(await http.get("backtest/list", params={"limit": 10**6}), 422, "CONFIG-003")
 
 
 async def test_runs_one_after_the_other_have_the_same_events(api: Api) -> None:

@@ -107,6 +107,29 @@ class Run:
         """Ask for its end: at once where it is queued, at its next window where it runs; an ended one stays as it is."""
         return RunStatus.model_validate(self._transport.ask("DELETE", f"backtest/{self.correlation_id}").json())
 
+    def deposit(self, amount: float, *, request_id: str | None = None) -> dict[str, Any]:
+        """Put capital in while it runs, from its next tick on.
+
+        Args:
+            amount: share class, above 0.
+            request_id: your own id: asked again under it, it counts once; None = a new one.
+
+        Returns:
+            What is on record: ``tick`` and ``time`` at which it takes effect.
+
+        Raises:
+            ConflictError: the run is not under way.
+        """
+        return self._move("deposit", amount, request_id)
+
+    def withdraw(self, amount: float, *, request_id: str | None = None) -> dict[str, Any]:
+        """Take capital out while it runs: free balance first, else unwound 1:1. As :meth:`deposit`."""
+        return self._move("withdraw", amount, request_id)
+
+    def _move(self, what: str, amount: float, request_id: str | None) -> dict[str, Any]:
+        body = {"amount": amount, "request_id": request_id}
+        return dict(self._transport.ask("POST", f"capital/{self.correlation_id}/{what}", json=body).json())
+
     def delete(self) -> None:
         """Take it away, log and all.
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from basis.gateway import http
@@ -55,10 +55,15 @@ async def submit(body: BacktestRequest, request: Request, context: Ctx) -> Accep
     return Accepted(request_id=accepted.correlation_id, correlation_id=accepted.correlation_id, status="queued")
 
 
-@router.get("/list", operation_id="list_backtests", responses=responses(503))
-async def list_runs(context: Ctx) -> list[RunStatus]:
-    """All runs that the cluster remembers or that left a directory: queued ones first, then newest first."""
-    return await context.runs.statuses()
+@router.get("/list", operation_id="list_backtests", responses=responses(422, 503))
+async def list_runs(
+    context: Ctx, limit: Annotated[int, Query(ge=1, le=10_000, description="Most runs")] = 1000
+) -> list[RunStatus]:
+    """Runs that the cluster remembers or that left a directory: queued ones first, then newest first.
+
+    Page by page they are at ``/results/``.
+    """
+    return (await context.runs.statuses())[:limit]
 
 
 @router.get("/{correlation_id}/status", operation_id="get_backtest_status", responses=responses(404, 422, 503))
