@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE: Final = "application/problem+json"
-_UNAVAILABLE: Final = frozenset({"BUS-001", "BUS-002"})
+_UNAVAILABLE: Final = frozenset({"BUS-001", "BUS-002", "VEN-002", "VEN-003", "VEN-006"})
+"""What the request needs does not answer."""
 _MOST_FAULTS = 5
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ _STATUSES: Final = {
     "RUN-002": HTTPStatus.CONFLICT,
     "RUN-003": HTTPStatus.CONFLICT,
     "LOG-004": HTTPStatus.CONFLICT,  # what is on disk contradicts itself: asking again will not help
+    "VEN-005": HTTPStatus.UNPROCESSABLE_ENTITY,  # this deployment has no access to the venue: another request may do
     "AUTH-001": HTTPStatus.UNAUTHORIZED,
     "AUTH-002": HTTPStatus.FORBIDDEN,
     "AUTH-003": HTTPStatus.TOO_MANY_REQUESTS,
