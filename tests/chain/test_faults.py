@@ -257,7 +257,9 @@ async def test_transaction_that_is_too_late_does_nothing(account: Account, venue
     account.node.warp(account.config.deadline_s + 10)
     (gone,) = await venue.resolve((SUPPLY,), prepared)
     assert gone.error_code == "VEN-017"
-    account.node.rpc(SEND, reference(prepared).attempts[0].raw)
+    sent = reference(prepared).attempts[0]
+    account.node.rpc(SEND, sent.raw)
+    await until(lambda: account.node.rpc("eth_getTransactionReceipt", sent.hash) is not None)  # it mines a moment later
     (late,) = await venue.resolve((SUPPLY,), prepared)
     assert (late.status, late.error_code) == (ExecutionStatus.FAILED, "VEN-012")
     assert "too late" in str(late.error_message)
