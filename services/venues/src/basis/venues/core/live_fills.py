@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.instruments import margin_key
 from basis.models.operations import ExecutionStatus, OperationType, OrderSide
@@ -27,6 +28,9 @@ def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str,
         order: what was ordered.
         handshake: as the venue interface read it; ``execution_details["fill_price"]`` is the average fill.
         market: row of the order's tick.
+
+    Raises:
+        ComponentError: ENGINE-002, a spot trade whose filled amount the venue interface did not say: never the ordered one.
     """
     column = price_column(order)
     fill = handshake.execution_details.get("fill_price")
@@ -42,8 +46,11 @@ def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str,
         deltas[settles] = deltas.get(settles, 0.0) + gained
     else:
         settles = f"{order.venue}:BaseToken:USDT"
-        filled = handshake.execution_details.get("filled_amount", order.amount)
-        gained = sign * float(filled if isinstance(filled, int | float) else order.amount) * (row - float(fill))
+        filled = handshake.execution_details.get("filled_amount")
+        if not isinstance(filled, int | float):
+            message = f"{order.operation_id}: {order.venue} confirmed a spot trade without filled_amount"
+            raise ComponentError("ENGINE-002", message, "venue_interface_manager")
+        gained = sign * float(filled) * (row - float(fill))
     costs = dict(handshake.costs)
     if gained < 0.0:
         costs["slippage"] = {settles: -gained}
