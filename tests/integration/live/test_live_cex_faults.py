@@ -154,6 +154,19 @@ def test_clock_skew_stops_at_open_and_refuses_orders(stage: Stage) -> None:
     assert stage.send(order, prepared).status is CONFIRMED
 
 
+def test_a_request_that_was_too_slow_is_repeated(stage: Stage) -> None:
+    """Its stamp is refused, yet the clocks agree: a question is asked again, an order is known not to be there."""
+    stage.server.faults.add("positions", "late")
+    assert stage.balances()
+    order = stage.trade("perp", "buy", 1.0, price=3000.0)
+    prepared = stage.prepare(order)
+    stage.server.faults.add("order.create", "late")
+    refused = stage.send(order, prepared)
+    assert (refused.status, refused.error_code) == (FAILED, "VEN-002")
+    assert stage.send(order, prepared).status is CONFIRMED
+    assert stage.traded("ETHUSDT", "linear") == 1
+
+
 def test_wrong_keys_stop_at_open(stage: Stage) -> None:
     from pydantic import SecretStr
 
@@ -175,8 +188,8 @@ def test_fees_in_bnb_stop_at_open(binance: Stage) -> None:
     binance.run(other.close())
 
 
-FAULTS = (*HAPPENED, *NEVER, "rate", "timeout_late")
-READS = ("error_before", "rate", "disconnect_before")
+FAULTS = (*HAPPENED, *NEVER, "rate", "late", "timeout_late")
+READS = ("error_before", "rate", "late", "disconnect_before")
 
 
 @given(

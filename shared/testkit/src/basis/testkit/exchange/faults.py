@@ -27,6 +27,8 @@ class FaultKind(StrEnum):
     """HTTP 429."""
     BANNED = "banned"
     """HTTP 418 (429 where the exchange has none)."""
+    LATE = "late"
+    """Refused for its stamp, as a request that was under way for longer than its receive window."""
     REJECT = "reject"
     """The exchange says no."""
     GARBAGE_AFTER = "garbage_after"

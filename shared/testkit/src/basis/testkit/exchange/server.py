@@ -28,7 +28,12 @@ _HANG_S = 60.0
 """How long a request without an answer is kept open at most; the client gives up before."""
 _MINUTE_MS = 60_000
 _NEVER = {FaultKind.ERROR_BEFORE, FaultKind.TIMEOUT_BEFORE, FaultKind.DISCONNECT_BEFORE}
-_REFUSALS = {FaultKind.RATE: Why.RATE, FaultKind.BANNED: Why.BANNED, FaultKind.REJECT: Why.REJECTED}
+_REFUSALS = {
+    FaultKind.RATE: Why.RATE,
+    FaultKind.BANNED: Why.BANNED,
+    FaultKind.LATE: Why.CLOCK,
+    FaultKind.REJECT: Why.REJECTED,
+}
 
 
 def make_face(exchange: Exchange) -> Face:

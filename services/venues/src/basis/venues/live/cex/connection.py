@@ -96,6 +96,7 @@ class Connection:
             failure = await self._try(what, call, args, fields, sending=False)
             if not isinstance(failure, LiveVenueError):
                 return failure
+            failure = await self._late(failure)
             if not isinstance(failure, Retryable) or left == 0:
                 raise failure
             told = self._retry_after_s() if failure.error_code == "VEN-006" else 0.0
@@ -121,8 +122,20 @@ class Connection:
         """
         found = await self._try(what, call, args, fields, sending=True)
         if isinstance(found, LiveVenueError):
-            raise found
+            raise await self._late(found)
         return found
+
+    async def _late(self, failure: LiveVenueError) -> LiveVenueError:
+        """A stamp that an exchange refuses: a clock that is wrong stops everything, a request that was slow may be repeated.
+
+        Raises:
+            Fatal: VEN-011, the clocks differ.
+        """
+        if failure.error_code != "VEN-011":
+            return failure
+        await self.check_clock()
+        message = f"{failure.message}: the clocks agree, it was under way for too long (recv_window_ms)"
+        return Retryable("VEN-002", message, self.venue)
 
     async def _try(self, what: str, call: Callable[..., Any], args: Any, fields: Any, *, sending: bool) -> Any:
         """The answer, or the failure: returned, so that no traceback and no context holds what ccxt said."""
