@@ -99,7 +99,7 @@ def watched(tmp_path: Path, *extra: str) -> Watched:
     return Watched(json.loads(done.stdout), [(pid, kind, args) for pid, kind, args in lines])
 
 
-@pytest.mark.parametrize(("extra", "processes"), [((), 1), (("--processes",), 6)], ids=["embedded", "processes"])
+@pytest.mark.parametrize(("extra", "processes"), [((), 2), (("--processes",), 6)], ids=["embedded", "processes"])
 def test_a_backtest_connects_to_its_nats_server_only(tmp_path: Path, extra: tuple[str, ...], processes: int) -> None:
     found = watched(tmp_path, *extra)
     assert found.output["status"] == "completed"

@@ -1,4 +1,4 @@
-"""Where a command's services come from: this process, processes of our own, or a cluster that already runs."""
+"""Where a command's services come from: this process and its forks, or a cluster that already runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from basis.cli import services
@@ -19,7 +19,7 @@ from basis.runtime.bus import Bus
 from basis.runtime.nats_server import die_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from multiprocessing.process import BaseProcess
 
     from basis.runtime.settings import Settings
@@ -29,11 +29,8 @@ _LOOK_EVERY_S = 0.1
 _END_TIMEOUT_S = 15.0
 
 
-@asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[Bus]:
-    """All services that a run needs, in this process, on one bus."""
-    async with services.running(subjects.RUN_CRITICAL, settings) as bus:
-        yield bus
+APART = ("event-logger",)
+"""Services that an embedded run forks off: writing and hashing would else take turns with the run (ADR 0026)."""
 
 
 class Children:
@@ -48,6 +45,7 @@ class Children:
     def __init__(
         self, settings: Settings, names: tuple[str, ...] = subjects.RUN_CRITICAL, log_level: str = "WARNING"
     ) -> None:
+        self.names = names
         self._settings = settings.model_copy(update={"log_level": log_level})
         gc.freeze()  # what is loaded now is shared with the children as long as no one writes to it
         context = multiprocessing.get_context("fork")
@@ -123,22 +121,32 @@ def _child(name: str, settings: Settings) -> None:
     sys.exit(services.main_of(name, settings))
 
 
-@asynccontextmanager
-async def processes(settings: Settings, children: Children) -> AsyncIterator[Bus]:
-    """A connection to children that were started before."""
-    bus = Bus(settings, "cli")
-    await bus.connect()
-    watching = asyncio.create_task(children.watch())
+@contextmanager
+def forked(settings: Settings, names: tuple[str, ...]) -> Iterator[Children]:
+    """Services in processes of their own while the context is open. Must be entered before there is a loop or a thread."""
+    services.preload(names)
+    children = Children(settings, names)
+    children.start()
     try:
-        await bus.start()
-        yield bus
-        if watching.done():
-            watching.result()
+        yield children
     finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ComponentError):
-            await watching
-        await bus.stop()
+        children.stop()
+
+
+@asynccontextmanager
+async def beside(settings: Settings, children: Children) -> AsyncIterator[Bus]:
+    """The services that a run needs and that no child has, in this process, on one bus; the children are watched."""
+    rest = tuple(name for name in subjects.RUN_CRITICAL if name not in children.names)
+    async with services.running(rest, settings) if rest else cluster(settings) as bus:
+        watching = asyncio.create_task(children.watch())
+        try:
+            yield bus
+            if watching.done():
+                watching.result()
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ComponentError):
+                await watching
 
 
 @asynccontextmanager

@@ -68,7 +68,10 @@ class _Runs:
             ComponentError: it failed, with the run's own code.
         """
         settings = self._settings.model_copy(update={"data_dir": data})
-        finished: Finished = asyncio.run(backtest.run(ready, deployment.embedded(settings), lambda _: None))
+        nothing_apart = deployment.Children(settings, ())  # from the second run on there are threads: no fork
+        finished: Finished = asyncio.run(
+            backtest.run(ready, deployment.beside(settings, nothing_apart), lambda _: None)
+        )
         outcome = finished.outcome
         if outcome.status.status != "completed" or outcome.log_directory is None:
             code = outcome.status.error_code or "ENGINE-002"

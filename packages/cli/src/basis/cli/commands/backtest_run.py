@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 import uvloop
 
-from basis.cli import backtest, deployment, services
+from basis.cli import backtest, deployment
 from basis.cli.commands.dashboard import see_it
 from basis.cli.output import Progress, print_result, refusal
 from basis.models.errors import ComponentError, InputError
@@ -75,15 +75,9 @@ def _run(arguments: Arguments, ready: PreparedBacktest, settings: Settings, prog
     if arguments.cluster:
         settings = settings.model_copy(update={"nats_connect_timeout_s": _CLUSTER_TIMEOUT_S})
         return uvloop.run(backtest.run(ready, deployment.cluster(settings), progress.update))
-    if not arguments.processes:
-        return uvloop.run(backtest.run(ready, deployment.embedded(settings), progress.update))
-    services.preload(subjects.RUN_CRITICAL)
-    children = deployment.Children(settings)
-    children.start()
-    try:
-        return uvloop.run(backtest.run(ready, deployment.processes(settings, children), progress.update))
-    finally:
-        children.stop()
+    names = subjects.RUN_CRITICAL if arguments.processes else deployment.APART
+    with deployment.forked(settings, names) as children:
+        return uvloop.run(backtest.run(ready, deployment.beside(settings, children), progress.update))
 
 
 def _settings(data: Path | None, logs: Path | None, nats: str | None) -> Settings:
