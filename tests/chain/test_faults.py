@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.chain import execute, reference
+from tests.support.chain import execute, impatient, reference
 from tests.support.venues import order
 
 from basis.models.operations import ExecutionStatus
@@ -70,10 +70,11 @@ async def test_broadcast_that_never_arrives_is_pending_then_proven_absent_then_s
 ) -> None:
     """Timeout, 5xx, disconnect, 429 without execution: no guess; the same signed transaction goes out later."""
     async with FaultyNode(account.node.port) as proxy:
-        venue = await opened(proxy.url, confirm_timeout_s=0.6, request_timeout_s=0.3)
+        venue = await opened(proxy.url)
         prepared = await venue.prepare((SUPPLY,))
         proxy.rule = lambda methods: fate if SEND in methods else Fate.PASS
-        (pending,) = await venue.send((SUPPLY,), prepared)
+        with impatient(venue):
+            (pending,) = await venue.send((SUPPLY,), prepared)
         assert (pending.status, pending.actual_deltas) == (ExecutionStatus.PENDING, {})
         assert supplied(account) == 0
         proxy.rule = healthy
@@ -89,10 +90,11 @@ async def test_broadcast_whose_answer_is_lost_is_found_out_by_its_hash(
 ) -> None:
     """Timeout, 5xx, disconnect with execution: pending while the node is silent, confirmed once it speaks; one effect."""
     async with FaultyNode(account.node.port) as proxy:
-        venue = await opened(proxy.url, confirm_timeout_s=0.6, request_timeout_s=0.3)
+        venue = await opened(proxy.url)
         prepared = await venue.prepare((SUPPLY,))
         proxy.rule = lambda methods: fate
-        (pending,) = await venue.send((SUPPLY,), prepared)
+        with impatient(venue):
+            (pending,) = await venue.send((SUPPLY,), prepared)
         assert pending.status is ExecutionStatus.PENDING
         proxy.rule = healthy
         assert_once(account, await venue.resolve((SUPPLY,), prepared))
@@ -101,10 +103,28 @@ async def test_broadcast_whose_answer_is_lost_is_found_out_by_its_hash(
 async def test_lost_answer_to_the_broadcast_alone_needs_no_help(account: Account, opened: Opened) -> None:
     """The order is confirmed in the same call: it looks for the hash before it sends anything again."""
     async with FaultyNode(account.node.port) as proxy:
-        venue = await opened(proxy.url, request_timeout_s=0.3)
+        venue = await opened(proxy.url, request_timeout_s=2.0)
         prepared = await venue.prepare((SUPPLY,))
         proxy.rule = lambda methods: Fate.NO_ANSWER if SEND in methods and not proxy.broken.is_set() else Fate.PASS
         assert_once(account, await venue.send((SUPPLY,), prepared))
+
+
+async def test_a_node_that_counts_a_transaction_before_it_shows_it_proves_nothing(
+    account: Account, opened: Opened
+) -> None:
+    """Its nonce is used, and nothing says by what: pending, never given up; found once the node shows it."""
+    async with FaultyNode(account.node.port) as proxy:
+        venue = await opened(proxy.url)
+        prepared = await venue.prepare((SUPPLY,))
+        proxy.rule = lambda methods: Fate.PASS if SEND in methods else Fate.BEHIND
+        with impatient(venue):
+            (pending,) = await venue.send((SUPPLY,), prepared)
+        assert (pending.status, pending.error_message) == (
+            ExecutionStatus.PENDING,
+            "its nonce was used by another transaction, not confirmed yet",
+        )
+        proxy.rule = healthy
+        assert_once(account, await venue.resolve((SUPPLY,), prepared))
 
 
 async def test_silent_node_before_anything_is_sent_is_retryable_and_names_no_address(
@@ -112,7 +132,7 @@ async def test_silent_node_before_anything_is_sent_is_retryable_and_names_no_add
 ) -> None:
     """Nothing was asked of the chain; the node's address, which holds a key in production, is in no message."""
     async with FaultyNode(account.node.port) as proxy:
-        venue = await opened(proxy.url + "/v3/secret-project-key", request_timeout_s=0.3)
+        venue = await opened(proxy.url + "/v3/secret-project-key")
         for fate, code in (
             (Fate.NEVER_ARRIVES, "VEN-002"),
             (Fate.SERVER_ERROR, "VEN-003"),
@@ -121,7 +141,7 @@ async def test_silent_node_before_anything_is_sent_is_retryable_and_names_no_add
             (Fate.GARBAGE, "VEN-003"),
         ):
             proxy.rule = lambda methods, fate=fate: fate  # type: ignore[misc]
-            with pytest.raises(Retryable) as error:
+            with impatient(venue), pytest.raises(Retryable) as error:
                 await venue.prepare((SUPPLY,))
             assert error.value.error_code == code
             assert "secret-project-key" not in f"{error.value}{error.value!r}{error.value.__cause__}{venue._rpc!r}"
@@ -219,7 +239,7 @@ async def test_transaction_replaced_by_a_stranger_with_our_key_is_gone_once_that
     account: Account, opened: Opened
 ) -> None:
     """Not before: until then the other could still be undone."""
-    venue = await opened(confirmations=3, confirm_timeout_s=0.4)
+    venue = await opened(confirmations=3)
     prepared = await venue.prepare((SUPPLY,))
     mine = reference(prepared)
     fields = {"chainId": mine.chain_id, "nonce": mine.nonce, "gas": 21_000, "to": account.exchange, "value": 1}
@@ -228,7 +248,8 @@ async def test_transaction_replaced_by_a_stranger_with_our_key_is_gone_once_that
         account.node.rpc(SEND, mine.attempts[0].raw)
         account.node.rpc(SEND, other.raw)
         account.node.mine()
-    (early,) = await venue.resolve((SUPPLY,), prepared)
+    with impatient(venue):
+        (early,) = await venue.resolve((SUPPLY,), prepared)
     assert early.status is ExecutionStatus.PENDING
     account.node.mine(2)
     (late,) = await venue.resolve((SUPPLY,), prepared)
@@ -290,11 +311,12 @@ async def test_reorganised_block_is_noticed_before_it_is_confirmed(account: Acco
 
 async def test_reorganisation_in_which_another_transaction_wins(account: Account, opened: Opened) -> None:
     """Ours was mined and undone, and the nonce went to another: gone, not confirmed."""
-    venue = await opened(confirmations=3, confirm_timeout_s=0.5)
+    venue = await opened(confirmations=3)
     prepared = await venue.prepare((SUPPLY,))
     mine = reference(prepared)
     account.node.rpc(SEND, mine.attempts[0].raw)
-    (early,) = await venue.resolve((SUPPLY,), prepared)
+    with impatient(venue):
+        (early,) = await venue.resolve((SUPPLY,), prepared)
     assert early.status is ExecutionStatus.PENDING
     fields = {"chainId": mine.chain_id, "nonce": mine.nonce, "gas": 21_000, "to": account.exchange, "value": 1}
     (other,) = account.wallet.sign(fields, (Fees(90 * 10**9, 80 * 10**9),))
@@ -321,12 +343,13 @@ async def test_gas_that_spikes_after_the_broadcast_never_pays_more_than_the_cap(
     account: Account, opened: Opened
 ) -> None:
     """It waits, replaced up to the cap and no further, is answered as pending, and is found when gas has fallen."""
-    venue = await opened(fees={"cap_gwei": 10.0, "bump_after_s": 0.05}, confirm_timeout_s=0.8)
+    venue = await opened(fees={"cap_gwei": 10.0, "bump_after_s": 0.05})
     prepared = await venue.prepare((SUPPLY,))
     with account.node.unmined():
         account.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(40 * 10**9))
         account.node.mine()
-        (pending,) = await venue.send((SUPPLY,), prepared)
+        with impatient(venue):
+            (pending,) = await venue.send((SUPPLY,), prepared)
         assert pending.status is ExecutionStatus.PENDING
         assert supplied(account) == 0
         assert all(int(one["maxFeePerGas"], 16) <= 10 * 10**9 for one in pooled(account))

@@ -207,7 +207,7 @@ class LiveCore(CoreVenue):
         for handshake in handshakes:
             for key, delta in handshake.actual_deltas.items():
                 after[key] = after.get(key, 0.0) + delta
-        self._assert_on_chain(venue, after)
+        self._assert_on_chain(venue, after, handshakes)
         return handshakes, after
 
     def positions(self, ledger: Mapping[str, float]) -> Mapping[str, float]:
@@ -223,11 +223,13 @@ class LiveCore(CoreVenue):
         lender = {"flash": {"kind": "aave", "lender": self.stage.account.config.aave.pool}} if fee else {}
         return self.stage.venue(self.config().position_subscriptions, emode=emode, **lender)
 
-    def _assert_on_chain(self, venue: ChainVenue, after: Mapping[str, float]) -> None:
+    def _assert_on_chain(
+        self, venue: ChainVenue, after: Mapping[str, float], handshakes: Sequence[ExecutionHandshake]
+    ) -> None:
         """The handshakes' deltas are what the chain did: its balances are the ledger's."""
         keys = _chain_keys(self.config().position_subscriptions)
         for key, held in self.stage.balances(venue, keys).items():
-            assert held == pytest.approx(after.get(key, 0.0), rel=1e-9, abs=1e-12), key
+            assert held == pytest.approx(after.get(key, 0.0), rel=1e-9, abs=1e-12), (key, held, handshakes)
 
 
 def _chain_keys(keys: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ class Fate(Enum):
     """The node does it, and the connection is cut."""
     GARBAGE = auto()
     """The node does it, and the answer is no JSON."""
+    BEHIND = auto()
+    """Answered as by a node that has counted its last transactions and does not show them yet."""
 
 
 _STATUS = {
@@ -49,6 +51,18 @@ _STATUS = {
     Fate.TOO_MANY: "429 Too Many Requests",
 }
 _UNSENT = {Fate.NEVER_ARRIVES, Fate.SERVER_ERROR, Fate.TOO_MANY, Fate.CUT_BEFORE}
+
+
+def _behind(asked: Any, answer: Any) -> bytes:
+    """The answer without transactions, pending or mined, and without receipts."""
+    questions, answers = (asked, answer) if isinstance(asked, list) else ([asked], [answer])
+    method = {one["id"]: one["method"] for one in questions}
+    for one in answers:
+        if method[one["id"]] in {"eth_getTransactionReceipt", "eth_getTransactionByHash"}:
+            one["result"] = None
+        elif method[one["id"]] == "eth_getBlockByNumber" and one["result"]:
+            one["result"]["transactions"] = []
+    return json.dumps(answer).encode()
 
 
 def healthy(methods: list[str]) -> Fate:
@@ -122,6 +136,7 @@ class FaultyNode:
             writer.write(f"HTTP/1.1 {_STATUS[fate]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         elif fate not in {Fate.CUT_BEFORE, Fate.CUT_AFTER}:
             answer = b"<html>out of order</html>" if fate is Fate.GARBAGE else answer
+            answer = _behind(asked, json.loads(answer)) if fate is Fate.BEHIND else answer
             start = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n"
             writer.write(start.encode() + b"Connection: close\r\n\r\n" + answer)
         await writer.drain()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _HARMLESS = ("already known", "already imported", "nonce too low", "underpriced", "block base fee", "fee cap")
 """What nodes say where a look at the chain says more: it has it, the nonce is used, or its fees are too low for now."""
+_RECENT_BLOCKS = 120
+"""Blocks whose state every node keeps, archive or not (geth: 128)."""
 
 
 class SignedAttempt(FrozenModel):
@@ -182,26 +184,59 @@ class Tracker:
             return Outcome(fate, mined)
         if int(count, 16) > reference.nonce:
             return await self._taken(reference, height)
-        late = reference.deadline is not None and int(head["timestamp"], 16) > reference.deadline
-        if late:
-            return Outcome(Fate.GONE, reason="its deadline has passed: it can do nothing any more")
+        if reference.deadline is not None and int(head["timestamp"], 16) > reference.deadline:
+            return await self._expired(reference, reference.deadline, height)
         if any(one is not None for one in known):
             return Outcome(Fate.OPEN, reason="waits to be mined")
         return Outcome(Fate.NEVER, reason="the node does not know it and its nonce is free")
 
-    async def _taken(self, reference: Reference, height: int) -> Outcome:
-        """The nonce is used by another transaction: proven once that is deep enough."""
-        deep = height - self._config.confirmations + 1
-        if deep < 0:
-            return Outcome(Fate.OPEN, reason="its nonce was used by another transaction, not confirmed yet")
-        (count,) = await self._rpc.batch([("eth_getTransactionCount", [reference.sender, hex(deep)])])
-        if int(count, 16) <= reference.nonce:
-            return Outcome(Fate.OPEN, reason="its nonce was used by another transaction, not confirmed yet")
-        # between the two requests it may have been mined itself
-        receipts = await self._rpc.batch([("eth_getTransactionReceipt", [one.hash]) for one in reference.attempts])
-        if any(one is not None for one in receipts):
+    async def _expired(self, reference: Reference, deadline: int, height: int) -> Outcome:
+        """No block from now on may hold it: proven once the first such block is deep enough, and it is in none before."""
+        deep = max(height - self._config.confirmations + 1, 0)
+        (block,) = await self._rpc.batch([("eth_getBlockByNumber", [hex(deep), False])])
+        if block is None or int(block["timestamp"], 16) <= deadline:
+            return Outcome(Fate.OPEN, reason="its deadline passes, not confirmed yet")
+        if await self._mined(reference):  # asked before the head was, it was not there
             return Outcome(Fate.OPEN, reason="just mined")
-        return Outcome(Fate.GONE, reason=f"nonce {reference.nonce} was used by another transaction")
+        return Outcome(Fate.GONE, reason="its deadline has passed: it can do nothing any more")
+
+    async def _mined(self, reference: Reference) -> bool:
+        receipts = await self._rpc.batch([("eth_getTransactionReceipt", [one.hash]) for one in reference.attempts])
+        return any(one is not None for one in receipts)
+
+    async def _taken(self, reference: Reference, height: int) -> Outcome:
+        """The nonce is used: by another transaction, which is proven by that transaction itself, in a block that is deep enough.
+
+        A node may count a transaction before it shows its receipt (anvil does for a moment, and so do two nodes behind one
+        address): a count and a missing receipt alone would call an order dead that has just been mined.
+        """
+        unproven = Outcome(Fate.OPEN, reason="its nonce was used by another transaction, not confirmed yet")
+        deep = height - self._config.confirmations + 1
+        if deep < 0 or await self._count_at(reference.sender, deep) <= reference.nonce:
+            return unproven
+        low = max(deep - _RECENT_BLOCKS, 0)
+        if await self._count_at(reference.sender, low) > reference.nonce:  # long ago: a receipt would be there by now
+            if await self._mined(reference):
+                return Outcome(Fate.OPEN, reason="just mined")
+            return Outcome(Fate.GONE, reason=f"nonce {reference.nonce} was used before block {low}")
+        while deep - low > 1:  # the nonce is free at low and used at deep
+            middle = (low + deep) // 2
+            if await self._count_at(reference.sender, middle) > reference.nonce:
+                deep = middle
+            else:
+                low = middle
+        (block,) = await self._rpc.batch([("eth_getBlockByNumber", [hex(deep), True])])
+        ours = {attempt.hash.lower() for attempt in reference.attempts}
+        for one in block["transactions"] if block else ():
+            if one["from"].lower() == reference.sender.lower() and int(one["nonce"], 16) == reference.nonce:
+                if one["hash"].lower() in ours:
+                    return Outcome(Fate.OPEN, reason="just mined")
+                return Outcome(Fate.GONE, reason=f"nonce {reference.nonce} was used by transaction {one['hash']}")
+        return unproven
+
+    async def _count_at(self, sender: str, block: int) -> int:
+        (count,) = await self._rpc.batch([("eth_getTransactionCount", [sender, hex(block)])])
+        return int(count, 16)
 
     async def _certainly_not_there(self, reference: Reference) -> bool:
         try:
