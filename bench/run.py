@@ -1,7 +1,7 @@
-"""``make bench``: ticks a second, cold command time, sink throughput, memory; medians, on the synthetic sample.
+"""``make bench``: ticks a second, cold command time, sink throughput, memory, tick to order; on the synthetic sample.
 
-Usage: ``python bench/run.py [loop] [cold] [modes] [orders] [hop] [sink] [memory] [--repeat 3] [--json]``. Nothing named: all.
-Run it on a machine that does nothing else; figures and method of the last run are in docs/performance.md.
+Usage: ``python bench/run.py [loop] [cold] [modes] [orders] [hop] [sink] [memory] [latency] [--repeat 3] [--json]``.
+Nothing named: all. Run it on a machine that does nothing else; figures and method of the last run are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -222,7 +222,25 @@ async def _many_runs() -> dict[str, list[int]]:
                 process.wait()
 
 
-BENCHES = {"loop": loop, "cold": cold, "modes": modes, "orders": orders, "hop": hop, "sink": sink, "memory": memory}
+def latency(repeat: int) -> dict[str, Any]:
+    """Milliseconds from a live tick's market row to the order at the venue, services apart: best of the passes."""
+    command = [sys.executable, str(ROOT / "bench" / "tick_to_order.py"), "--passes", str(repeat)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    best: dict[str, Any] = found["best"]
+    return best | {"p99 of each pass, ms": [one["p99, ms"] for one in found["passes"]]}
+
+
+BENCHES = {
+    "loop": loop,
+    "cold": cold,
+    "modes": modes,
+    "orders": orders,
+    "hop": hop,
+    "sink": sink,
+    "memory": memory,
+    "latency": latency,
+}
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ async def test_a_silent_engine_stops_trading(account: Account, tmp_path: Path) -
 
     chained = dict.fromkeys(factories, watched)
     async with live_cluster(tmp_path, tmp_path, begin(account), chained, live_trading=True) as cluster:
-        submit = await cluster.start("pure_lending_usdt", mode="live", **ARMED, live__dead_man_s=1.0)
+        submit = await cluster.start("pure_lending_usdt", mode="live", **ARMED, live__dead_man_s=5.0)
         cid = submit.correlation_id
         async for status in cluster.runs.follow(cid):
             if status.ticks >= 3:
@@ -162,7 +162,7 @@ async def test_a_silent_engine_stops_trading(account: Account, tmp_path: Path) -
         assert not cancelled
         assert cluster.proxy is not None
         cluster.proxy.rule = lambda _direction, subject: Fate.DROP if subject.endswith(".heartbeat") else Fate.PASS
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not cancelled:  # noqa: ASYNC110 - a list sets no event
                 await asyncio.sleep(0.05)
         cluster.proxy.rule = lambda _direction, _subject: Fate.PASS

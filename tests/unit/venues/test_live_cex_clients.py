@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from basis.models.errors import InputError
 from basis.models.live_cex_config import CexLiveConfig
+from basis.runtime.clock import SystemClock
 from basis.venues.live.cex.clients import Credentials, make_client
+from basis.venues.live.cex.connection import Connection
 
 KEYS = Credentials(SecretStr("k" * 20), SecretStr("s" * 20), SecretStr("p" * 20))
 
@@ -74,3 +76,19 @@ def test_binance_errors_do_not_depend_on_the_host() -> None:
 def test_unknown_exchange_is_refused() -> None:
     with pytest.raises(InputError, match="no exchange 'kraken'"):
         make_client("kraken", CexLiveConfig(), None)
+
+
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+async def test_an_order_does_not_wait_behind_questions(venue: str) -> None:
+    link = Connection(venue, CexLiveConfig(), KEYS, SystemClock())
+    try:
+        limits = link.client.throttler.config
+        await link.client.throttle(limits["maxWeight"] or 1e5)  # all that is allowed for some seconds, or minutes
+        question = asyncio.create_task(link.ask("time", link.client.throttle, 1))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(link.send("order", link.client.throttle, 1), 4)
+        assert not question.done(), "the question waits: limits are kept to"
+        question.cancel()
+        await asyncio.gather(question, return_exceptions=True)
+    finally:
+        await link.close()

@@ -56,7 +56,7 @@ from basis.strategy.sealing import PATIENCE_S, wait_for_seal
 from basis.strategy.strategies import make_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from basis.models.messages import Control, RequestedFlow
     from basis.runtime.bus import Bus
@@ -413,13 +413,15 @@ class EventDrivenStrategyEngine:
         self, run: RunRef, before: Checkpoint, window: Window, ticks: int, logger: DomainEventLogger
     ) -> None:
         """Publish the events of committed ticks: the monitors theirs, this engine its decisions and orders."""
-        request = CommitRequest(run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks)
         reply, counts = await asyncio.gather(
-            self._bus.request(subjects.monitors_commit(self._cid), request, CommitReply),
-            domain_events.publish(self._bus, logger),
+            self._commit_monitors(run, before, window, ticks), domain_events.publish(self._bus, logger)
         )
         self._count(reply.counts)
         self._count(counts)
+
+    async def _commit_monitors(self, run: RunRef, before: Checkpoint, window: Window, ticks: int) -> CommitReply:
+        request = CommitRequest(run=run, portfolio=before.portfolio, window=window, ledger=before.ledger, ticks=ticks)
+        return await self._bus.request(subjects.monitors_commit(self._cid), request, CommitReply)
 
     async def _trade(
         self,
@@ -434,9 +436,7 @@ class EventDrivenStrategyEngine:
         place = decided.ticks - 1
         committing = asyncio.create_task(self._commit(run, state, window, decided.ticks, logger))
         try:
-            if self._submit.run_mode != "backtest":
-                await committing  # what a real venue does is on record after what led to it
-            traded = await self._order(run, state, window, decided, assessed)
+            traded = await self._order(run, state, window, decided, assessed, committing)
         finally:
             await committing
         after = self._traded(state, window, decided, assessed, traded)
@@ -451,7 +451,13 @@ class EventDrivenStrategyEngine:
         return after, publishing
 
     async def _order(
-        self, run: RunRef, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply
+        self,
+        run: RunRef,
+        state: Checkpoint,
+        window: Window,
+        decided: Decided,
+        assessed: AssessReply,
+        committing: Awaitable[None],
     ) -> OrdersReply:
         place = decided.ticks - 1
         orders = OrdersRequest(
@@ -462,10 +468,15 @@ class EventDrivenStrategyEngine:
             portfolio=run_state.portfolio_at(state.portfolio, window, assessed, place),
             window=run_state.single_tick(window, place),
         )
-        return await self._send_orders(state, orders, decided)
+        return await self._send_orders(state, orders, decided, committing)
 
-    async def _send_orders(self, state: Checkpoint, orders: OrdersRequest, decided: Decided) -> OrdersReply:
-        del state, decided  # for who must write them down first
+    async def _send_orders(
+        self, state: Checkpoint, orders: OrdersRequest, decided: Decided, committing: Awaitable[None]
+    ) -> OrdersReply:
+        del state, decided, committing  # for who must write them down first
+        return await self._ask_execution(orders)
+
+    async def _ask_execution(self, orders: OrdersRequest) -> OrdersReply:
         patience = self._config.execution_manager.tight_loop_timeout_s * len(orders.orders)
         again_s = subjects.request_timeout_s(orders.run.run_mode)
         return await self._bus.request(

@@ -18,6 +18,7 @@ from basis.models.messages import (
     AdvanceRequest,
     AssessReply,
     Checkpoint,
+    CommitReply,
     Control,
     InHand,
     OrdersReply,
@@ -27,6 +28,7 @@ from basis.models.messages import (
     Trading,
     Window,
 )
+from basis.models.operations import SettlementKind
 from basis.runtime import bus as subjects
 from basis.runtime import codec
 from basis.runtime.domain_events import DomainEventLogger
@@ -37,7 +39,7 @@ from basis.strategy.core.strategy_manager import StrategyState
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
     from basis.models.messages import RunRef
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
 """Why a tick may have no sound market row, and the next one have one."""
 _REQUESTS_REMEMBERED = 200
+_AGAIN_S = 1.0
+"""Wait before a tick in hand that could not be read is tried again."""
 
 
 class WallClockEngine(EventDrivenStrategyEngine):
@@ -88,7 +92,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         known = {*self._state.requests_done, *(entry.request_id for entry in self._requests)} - {""}
         if request.request_id not in known:
             self._requests.append(request)
-            await self._save(self._state)
+            await self._save(self._saved or self._state)
         return None
 
     # --------------------------------------------------------------------------------------------------- loop
@@ -106,16 +110,19 @@ class WallClockEngine(EventDrivenStrategyEngine):
             state = await self._finish_what_was_begun(run, state)
             tick, missed = state.next_tick, 0
             while tick <= self._last_tick:
-                if not self._is_stopped():
+                if not self._is_stopped() and self._in_hand is None:
                     tick = await self._due(run, tick, state)
                 if self._is_stopped() or tick > self._last_tick:
                     break
                 try:
                     state = await self._tick(run, state, tick)
-                    missed = 0
+                    tick, missed = tick + 1, 0
                 except _UnsoundTickError as error:
                     missed = await self._missed(run, tick, error.cause, missed + 1)
-                tick += 1
+                    if self._in_hand is None:
+                        tick += 1
+                    else:  # something of it may be on record: it is finished before another
+                        await self._clock.sleep(_AGAIN_S)
             return state
         finally:
             beating.cancel()
@@ -159,24 +166,30 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """One tick: read, assess, decide, commit, trade.
 
         Raises:
-            _UnsoundTickError: the market could not be read; nothing happened.
+            _UnsoundTickError: the market could not be read; nothing happened, or the tick is in hand.
         """
         requests = self._requests if self._in_hand is None else self._requests[: self._in_hand.requests]
         self._taken = len(requests)
+        state = state.model_copy(update={"counts": dict(self._counts)})
         here, deposit, done = self._at_tick(state, tick, requests)
         try:
             kill_point("engine: before the tick is read")
             window = await self._read(run, here, tick, deposit)
             kill_point("engine: after the tick is read")
-            assessed = await self._assess(run, here, window)
+            assessed = await self._take_in_hand(run, state, here, window)
         except ComponentError as error:
-            if error.error_code in _PASSING and self._in_hand is None:
+            if error.error_code in _PASSING:
                 raise _UnsoundTickError(error) from error
             raise
-        self._in_hand = InHand(tick=tick, requests=self._taken)
-        kill_point("engine: before the tick is in hand")
-        await self._save(state)
-        kill_point("engine: after the tick is in hand")
+        try:
+            return await self._decide_and_act(run, here, window, assessed, done)
+        finally:
+            await self._let_go()
+
+    async def _decide_and_act(
+        self, run: RunRef, here: Checkpoint, window: Window, assessed: AssessReply, done: tuple[str, ...]
+    ) -> Checkpoint:
+        """The rest of a tick that is in hand and assessed."""
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         decided = self._decide(run, here, window, assessed, logger)
         here = here.model_copy(update={"requests_done": done})
@@ -190,6 +203,40 @@ class WallClockEngine(EventDrivenStrategyEngine):
         if self._unwinding:
             self.stop(Stopped("cancelled", "ENGINE-003", "emergency stop: everything is unwound"))
         return after
+
+    async def _take_in_hand(self, run: RunRef, state: Checkpoint, here: Checkpoint, window: Window) -> AssessReply:
+        """Assess a tick, and record meanwhile that it is in hand; from then on the monitors may commit their part.
+
+        A window of one tick is committed whole, whatever is decided: the commit need not wait for the decision.
+        """
+        assessing = asyncio.create_task(self._assess(run, here, window))
+        try:
+            self._in_hand = InHand(tick=window.first_tick, requests=self._taken)
+            kill_point("engine: before the tick is in hand")
+            await self._save(state)
+            kill_point("engine: after the tick is in hand")
+            self._begun = asyncio.create_task(super()._commit_monitors(run, here, window, 1))
+            return await assessing
+        except BaseException:
+            await self._let_go()
+            raise
+        finally:
+            assessing.cancel()
+            await asyncio.gather(assessing, return_exceptions=True)
+
+    _begun: asyncio.Task[CommitReply] | None = None
+    """Commit of the tick in hand by the monitors."""
+
+    async def _commit_monitors(self, run: RunRef, before: Checkpoint, window: Window, ticks: int) -> CommitReply:
+        begun, self._begun = self._begun, None
+        return await (begun or super()._commit_monitors(run, before, window, ticks))
+
+    async def _let_go(self) -> None:
+        """A tick that ends in an error: its commit is no longer waited for."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.cancel()
+            await asyncio.gather(begun, return_exceptions=True)
 
     def _at_tick(
         self, state: Checkpoint, tick: int, requests: Sequence[Control]
@@ -253,13 +300,12 @@ class WallClockEngine(EventDrivenStrategyEngine):
         orders = codec.decode(base64.b64decode(under_way.orders), OrdersRequest)
         message = f"takes up the {len(orders.orders)} orders of tick {orders.tick}"
         await self._log.warning(self._cid, tick_time(run, orders.tick), message)
+        window = codec.decode(base64.b64decode(under_way.window), Window)
+        assessed = await self._commit_again(run, state, window)
         memory = StrategyState(under_way.reference_equity, under_way.pending_withdrawal)
         decided = Decided(1, orders.orders, memory)
-        window = codec.decode(base64.b64decode(under_way.window), Window)
-        traded = await super()._send_orders(state, orders, decided)
-        # only the equity of ticks before the one that ordered is read of an assessment, and here is none
-        nothing = AssessReply(columns={"equity": b"", "capital": b""}, positions={}, sums={}, risk_levels=b"")
-        after = self._traded(state, window, decided, nothing, traded)
+        traded = await self._ask_execution(orders)
+        after = self._traded(state, window, decided, assessed, traded)
         record = DomainEventLogger(self._cid, run.pid, self._clock.now())
         record.absorb(traded.events)
         await self._commit_trade(run, orders.tick, decided, traded, record, after)
@@ -267,8 +313,30 @@ class WallClockEngine(EventDrivenStrategyEngine):
             raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
         return after
 
-    async def _send_orders(self, state: Checkpoint, orders: OrdersRequest, decided: Decided) -> OrdersReply:
-        """Write down what is to be sent, then send it."""
+    async def _commit_again(self, run: RunRef, state: Checkpoint, window: Window) -> AssessReply:
+        """What led to orders that are written down: its commit may have been cut off, and a second one does no harm.
+
+        The same state and window give the same events under the same message ids, which the stream and the sink know.
+        """
+        settled = codec.unpack_settlements(window.settlements)
+        self._deposited = any(settlement.kind is SettlementKind.DEPOSIT for settlement in settled)
+        assessed = await self._assess(run, state, window)
+        logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
+        self._decide(run, state, window, assessed, logger)
+        await self._commit(run, state, window, 1, logger)
+        return assessed
+
+    async def _send_orders(
+        self, state: Checkpoint, orders: OrdersRequest, decided: Decided, committing: Awaitable[None]
+    ) -> OrdersReply:
+        """Write down what is to be sent, and wait until what led to it is on record; then send it.
+
+        Args:
+            state: as it was before the tick was committed: whoever takes up its orders commits it again.
+            orders: what is to be sent.
+            decided: the decision behind it.
+            committing: of the tick, under way.
+        """
         assert orders.window is not None, "orders of a live tick carry its window"
         self._trading = Trading(
             tick=orders.tick,
@@ -279,9 +347,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
         )
         self._forget_taken()
         kill_point("engine: before the orders are written down")
-        await self._save(state.model_copy(update={"counts": dict(self._counts)}))
+        await self._save(state)
         kill_point("engine: after the orders are written down")
-        traded = await super()._send_orders(state, orders, decided)
+        await committing  # execution publishes what a real venue does by itself: that comes after what led to it
+        kill_point("engine: after what led to the orders is committed")
+        traded = await self._ask_execution(orders)
         kill_point("engine: after the orders are answered")
         return traded
 
@@ -297,7 +367,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
         kill_point("engine: before the tick is recorded")
         await super()._committed(after)
 
+    _saved: Checkpoint | None = None
+    """State of the last record: what a request that comes in is written beside."""
+
     async def _save(self, state: Checkpoint) -> None:
+        self._saved = state
         async with self._saving:  # a request may come in at any time, and there is one revision to write on
             await self._store.save(
                 RunRecord(

@@ -43,6 +43,8 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _NEVER_ARRIVED = "VEN-014"
 _NEVER_CAN = "VEN-017"
 _READS = 5
+_STALE_LOOK_S = 0.3
+"""Age of a look at the halt after which it is looked at once more before sending."""
 
 
 class Task(NamedTuple):
@@ -107,10 +109,13 @@ class LiveExecutor:
     async def _execute(self, task: Task) -> Settled:
         key = task.orders[0].operation_id
         while True:
-            found = await self._store.load(key)
             try:
+                done = await self._begin(task)  # most orders are new: looking first would be one trip more
+                if done is not None:
+                    return done
+                found = await self._store.load(key)
                 if found is None:
-                    return await self._begin(task)
+                    continue
                 intent = found[0] if found[0].state == "done" else await self._store.settled(key)
                 if isinstance(intent, Intent):
                     return Settled(intent.handshakes, intent.balances)
@@ -120,7 +125,8 @@ class LiveExecutor:
             except LostIntentError:
                 _log.warning("%s: another replica has taken over", key)
 
-    async def _begin(self, task: Task) -> Settled:
+    async def _begin(self, task: Task) -> Settled | None:
+        """From nothing to its outcome; None where the intent is there already."""
         self._at_point("venues: before intent")
         intent = Intent(
             operation_ids=tuple(order.operation_id for order in task.orders),
@@ -132,16 +138,35 @@ class LiveExecutor:
             owner=self._store.owner,
             created_at=self._clock.now(),
         )
-        held = await self._store.create(intent)
+        admitting = asyncio.create_task(self._admit(task))  # counts an operation once, however often it is asked for
+        try:
+            held = await self._store.create(intent)
+        except BaseException:
+            admitting.cancel()
+            raise
+        finally:
+            await asyncio.gather(admitting, return_exceptions=True)
         if held is None:
-            raise LostIntentError
+            return None
         self._at_point("venues: after intent")
         async with held:
-            return await self._go_on(task, held)
+            return await self._go_on(task, held, admitting)
 
-    async def _go_on(self, task: Task, held: HeldIntent) -> Settled:
-        """From wherever the intent is, to its outcome."""
-        handshakes = await self._outcome(task, held)
+    async def _admit(self, task: Task) -> None:
+        age = (self._clock.now() - tick_time(task.run, task.tick)).total_seconds()
+        standing = Standing(task.market, task.balances, max(age, 0.0), 0.0)
+        self._gate.require_heard(task.run.correlation_id, task.config)
+        await self._gate.admit(task.run.correlation_id, task.orders, standing, task.config, task.valuer)
+
+    async def _go_on(self, task: Task, held: HeldIntent, admitted: asyncio.Task[None] | None = None) -> Settled:
+        """From wherever the intent is, to its outcome.
+
+        Args:
+            task: what is to be executed.
+            held: its intent.
+            admitted: the limits' answer, where they were asked already.
+        """
+        handshakes = await self._outcome(task, held, admitted)
         self._at_point("venues: after outcome")
         handshakes = tuple(
             on_the_row(order, handshake, task.market) for order, handshake in zip(task.orders, handshakes, strict=True)
@@ -154,14 +179,16 @@ class LiveExecutor:
         self._at_point("venues: after recording")
         return Settled(handshakes, balances)
 
-    async def _outcome(self, task: Task, held: HeldIntent) -> Sequence[ExecutionHandshake]:
+    async def _outcome(
+        self, task: Task, held: HeldIntent, admitted: asyncio.Task[None] | None
+    ) -> Sequence[ExecutionHandshake]:
         venue = task.counterparts.of_order(task.orders[0].venue)
         deadline = self._clock.monotonic() + _PATIENCE * task.config.execution_manager.execution_timeout_s
         try:
             if held.intent.state == "sending":
                 handshakes = await self._resolve(task, held, venue, deadline)
             else:
-                handshakes = await self._prepare_and_send(task, held, venue, deadline)
+                handshakes = await self._prepare_and_send(task, held, venue, deadline, admitted)
             while _all_failed(handshakes, _NEVER_ARRIVED) or _all_failed(handshakes, _NEVER_CAN):
                 if held.intent.sends >= _MOST_SENDS or self._clock.monotonic() >= deadline:
                     break
@@ -177,21 +204,32 @@ class LiveExecutor:
         return handshakes
 
     async def _prepare_and_send(
-        self, task: Task, held: HeldIntent, venue: LiveVenue, deadline: float
+        self,
+        task: Task,
+        held: HeldIntent,
+        venue: LiveVenue,
+        deadline: float,
+        admitted: asyncio.Task[None] | None = None,
     ) -> Sequence[ExecutionHandshake]:
         cid = task.run.correlation_id
-        await self._gate.require_open(cid, task.orders, task.config)
+        self._gate.require_heard(cid, task.config)
         if held.intent.state == "created":
-            age = (self._clock.now() - tick_time(task.run, task.tick)).total_seconds()
-            standing = Standing(task.market, task.balances, max(age, 0.0), 0.0)
-            await self._gate.admit(cid, task.orders, standing, task.config, task.valuer)
+            await (admitted or self._admit(task))
             prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
             self._at_point("venues: after prepare")
             await held.write(state="prepared", reference=prepared.reference)
             self._at_point("venues: after prepared recorded")
         prepared = self._prepared(held)
-        await self._gate.require_open(cid, task.orders, task.config)
-        await held.write(state="sending", sends=held.intent.sends + 1)
+        begin = self._clock.monotonic()
+        looking = asyncio.create_task(self._gate.require_open(cid, task.orders, task.config))
+        try:
+            await held.write(state="sending", sends=held.intent.sends + 1)
+        finally:
+            (refused,) = await asyncio.gather(looking, return_exceptions=True)
+        if isinstance(refused, VenueRefusal):
+            raise refused
+        if refused is not None or self._clock.monotonic() - begin > _STALE_LOOK_S:  # NATS was away meanwhile
+            await self._gate.require_open(cid, task.orders, task.config)
         self._at_point("venues: before send")
         handshakes: Sequence[ExecutionHandshake]
         try:

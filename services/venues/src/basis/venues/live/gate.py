@@ -84,6 +84,8 @@ class Gate:
         self._clock = clock
         self._heartbeats = heartbeats
         self._bucket: KeyValue | None = None
+        self._days: dict[str, tuple[Spent, int]] = {}
+        """Run -> its day as this replica last wrote it, and the revision; a write on it fails where another wrote since."""
 
     def require_armed(self, config: RunConfig) -> None:
         """Configuration and environment must both arm trading.
@@ -104,16 +106,24 @@ class Gate:
         Raises:
             VenueRefusal: VEN-016.
         """
-        self.require_armed(config)
-        silence = self._heartbeats.silence_s(correlation_id)
-        if silence > config.live.dead_man_s:
-            message = f"the engine has been silent for {silence:.1f} s, live.dead_man_s is {config.live.dead_man_s:g}"
-            raise VenueRefusal("VEN-016", message, _COMPONENT)
+        self.require_heard(correlation_id, config)
         halt = await self.halt(correlation_id)
         if halt is not None:
             leaves = all(order.strategy_intent is StrategyIntent.EXIT_FULL for order in orders)
             if not (halt.unwind and leaves):
                 raise VenueRefusal("VEN-016", f"trading is halted: {halt.reason or 'emergency stop'}", _COMPONENT)
+
+    def require_heard(self, correlation_id: str, config: RunConfig) -> None:
+        """Armed, and the engine is there; asks no one.
+
+        Raises:
+            VenueRefusal: VEN-016.
+        """
+        self.require_armed(config)
+        silence = self._heartbeats.silence_s(correlation_id)
+        if silence > config.live.dead_man_s:
+            message = f"the engine has been silent for {silence:.1f} s, live.dead_man_s is {config.live.dead_man_s:g}"
+            raise VenueRefusal("VEN-016", message, _COMPONENT)
 
     async def halt(self, correlation_id: str) -> Halt | None:
         """The run's emergency stop; None where there is none."""
@@ -141,26 +151,34 @@ class Gate:
         bucket, key = await self._trading(), f"{correlation_id}.day"
         operation = orders[0].operation_id
         while True:
-            spent, revision = await self._spent(bucket, key)
+            spent, revision = self._days.get(key) or await self._spent(bucket, key)
+            today = self._clock.now().date().isoformat()
+            if spent.day != today:
+                spent = Spent(day=today)
             if operation in spent.operations:
                 return
             notional = limits.check(orders, standing._replace(spent_usd=spent.total_usd), config, valuer)
             counted = Spent(day=spent.day, operations=spent.operations | {operation: notional})
             try:
-                await bucket.update(key, counted.model_dump_json().encode(), last=revision)
+                written = await bucket.update(key, counted.model_dump_json().encode(), last=revision)
             except KeyWrongLastSequenceError:
+                self._days.pop(key, None)
                 await asyncio.sleep(0)  # another order of the run was counted meanwhile: look again
                 continue
+            self._days[key] = counted, written
             return
 
-    async def _spent(self, bucket: KeyValue, key: str) -> tuple[Spent, int]:
-        today = self._clock.now().date().isoformat()
+    def forget(self, correlation_id: str) -> None:
+        """The run has ended."""
+        self._days.pop(f"{correlation_id}.day", None)
+
+    @staticmethod
+    async def _spent(bucket: KeyValue, key: str) -> tuple[Spent, int]:
         try:
             entry = await bucket.get(key)
         except KeyNotFoundError:
-            return Spent(day=today), 0
-        found = Spent.model_validate_json(entry.value or b"")
-        return (found if found.day == today else Spent(day=today)), entry.revision or 0
+            return Spent(day=""), 0
+        return Spent.model_validate_json(entry.value or b""), entry.revision or 0
 
     async def _trading(self) -> KeyValue:
         if self._bucket is None:

@@ -160,6 +160,7 @@ class LiveVenueManager:
     async def _release(self, correlation_id: str) -> None:
         """A run has ended: connections that no other run uses are closed."""
         setup = self._runs.pop(correlation_id)
+        self._gate.forget(correlation_id)
         if setup not in self._runs.values():
             self._setups = {
                 digest: task for digest, task in self._setups.items() if not task.done() or task.result() is not setup

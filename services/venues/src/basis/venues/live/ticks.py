@@ -5,6 +5,7 @@ Written once: a repeated request, another replica or an audit reads what the run
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
 
     from basis.runtime.bus import Bus
+
+_REMEMBERED = 16
+"""Ticks kept in memory, of all runs together."""
 
 
 class LiveTick(FrozenModel):
@@ -52,14 +56,25 @@ class LiveTicks:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._bucket: KeyValue | None = None
+        self._last: OrderedDict[str, LiveTick] = OrderedDict()
+        """Those last seen, by key: what is written once can be read from here."""
 
     async def get(self, correlation_id: str, tick: int) -> LiveTick | None:
         """A tick as it was kept; None where no one has asked for it yet."""
+        key = _key(correlation_id, tick)
+        if key in self._last:
+            return self._last[key]
         try:
-            entry = await (await self._open()).get(_key(correlation_id, tick))
+            entry = await (await self._open()).get(key)
         except KeyNotFoundError:
             return None
-        return codec.decode(entry.value or b"", LiveTick)
+        return self._remember(key, codec.decode(entry.value or b"", LiveTick))
+
+    def _remember(self, key: str, found: LiveTick) -> LiveTick:
+        self._last[key] = found
+        while len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+        return found
 
     async def get_or_make(self, correlation_id: str, tick: int, make: Callable[[], Awaitable[LiveTick]]) -> LiveTick:
         """A tick as it was kept, or made and kept now; where two make it at once, the first one stands."""
@@ -73,7 +88,7 @@ class LiveTicks:
             found = await self.get(correlation_id, tick)
             if found is not None:
                 return found
-        return made
+        return self._remember(_key(correlation_id, tick), made)
 
     async def _open(self) -> KeyValue:
         if self._bucket is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _HANG_S = 60.0
 """How long a request without an answer is kept open at most; the client gives up before."""
 _MINUTE_MS = 60_000
+_HEARD = 100_000
+"""Requests that the list of them holds."""
 _NEVER = {FaultKind.ERROR_BEFORE, FaultKind.TIMEOUT_BEFORE, FaultKind.DISCONNECT_BEFORE}
 _REFUSALS = {
     FaultKind.RATE: Why.RATE,
@@ -40,6 +43,19 @@ def make_face(exchange: Exchange) -> Face:
     """Face of an exchange by its venue."""
     faces: dict[str, Callable[[Exchange], Face]] = {"binance": BinanceFace, "bybit": BybitFace, "okx": OkxFace}
     return faces[exchange.venue](exchange)
+
+
+class Heard(NamedTuple):
+    """A request that has been answered, or given up."""
+
+    operation: str
+    """As in :class:`Route`; ``unknown`` for a path that the exchange does not have."""
+    method: str
+    path: str
+    arrived: float
+    """When its head had been read: the machine's wall clock, epoch seconds."""
+    answered: float
+    """When the answer was ready to be written."""
 
 
 class ExchangeServer:
@@ -67,6 +83,8 @@ class ExchangeServer:
         self.lock = threading.RLock()
         self.requests: Counter[str] = Counter()
         """Operation -> requests that arrived."""
+        self.heard: deque[Heard] = deque(maxlen=_HEARD)
+        """The last requests, in the sequence in which they were answered."""
         self.max_per_minute = max_per_minute
         self.url = ""
         self._face = make_face(self.exchange)
@@ -88,6 +106,7 @@ class ExchangeServer:
             self._face = make_face(self.exchange)
             self.faults.clear()
             self.requests.clear()
+            self.heard.clear()
 
     # ------------------------------------------------------------------------------------------------------- life
 
@@ -128,6 +147,7 @@ class ExchangeServer:
     # ------------------------------------------------------------------------------------------------------- gate
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        arrived = time.time()
         body = await request.text()
         if request.path.startswith("/_control/"):
             return web.json_response(self._control(request.path.removeprefix("/_control/"), json.loads(body or "{}")))
@@ -143,7 +163,11 @@ class ExchangeServer:
         with self.lock:
             self.requests[operation] += 1
             fault = self.faults.take(operation)
-        return await self._meet(request, heard, route, fault)
+        try:
+            return await self._meet(request, heard, route, fault)
+        finally:
+            with self.lock:
+                self.heard.append(Heard(operation, request.method, request.path, arrived, time.time()))
 
     async def _meet(
         self, raw: web.Request, heard: Request, route: Route | None, fault: Fault | None
@@ -201,7 +225,7 @@ class ExchangeServer:
 
     def _control(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
         """``POST /_control/<what>`` for tests in another process: fault, faults, price, fund, deposit, receive, skew,
-        set, state."""
+        set, state, heard (the last requests)."""
         exchange = self.exchange
         with self.lock:
             if what == "fault":
@@ -223,6 +247,8 @@ class ExchangeServer:
                     setattr(
                         exchange, name, Decimal(str(value)) if isinstance(getattr(exchange, name), Decimal) else value
                     )
+            elif what == "heard":
+                return {"heard": [list(one) for one in self.heard]}
             elif what != "state":
                 return {"error": f"unknown control {what!r}"}
             return self._state()

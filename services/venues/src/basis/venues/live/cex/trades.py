@@ -150,7 +150,8 @@ class Trades:
         except LiveVenueError as failure:
             return handshakes.ended(order, failure, submitted, {"client_order_id": client_id})
         finally:
-            self._wallets.touch(market.base, "USDT")
+            if not market.perp:  # what a perp order frees lies where it is margin already
+                self._wallets.touch(market.base, "USDT")
         if not row.get("id"):
             message = "the answer to the order has no id"
             return handshakes.pending(order, message, submitted, {"client_order_id": client_id})
