@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from tests.support.cluster import Cluster, assert_every_event_once, embedded_cluster, process_cluster
 from tests.support.market import write_market
 
@@ -15,6 +16,7 @@ from basis.testkit.runs import mode_config
 from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from basis.models.messages import RunOutcome, RunStatus
@@ -30,14 +32,14 @@ def data(tmp_path: Path) -> Path:
     return write_market(tmp_path / "data", mode_config(), days=40)
 
 
-async def undisturbed(cluster: Cluster) -> RunOutcome:
-    outcome = await cluster.backtest(**RUN)
+async def undisturbed(cluster: Cluster, run: dict[str, Any] = RUN) -> RunOutcome:
+    outcome = await cluster.backtest(**run)
     assert outcome.status.status == "completed", outcome.status
     assert outcome.ticks == TICKS
     return outcome
 
 
-async def disturbed(cluster: Cluster, victim: str, run: dict[str, Any] = RUN) -> tuple[RunOutcome, int]:
+async def disturbed(cluster: Cluster, victim: str, run: dict[str, Any]) -> tuple[RunOutcome, int]:
     """A run during which one service is killed and started again; the outcome, and how far the run was."""
     hit = asyncio.Event()
     at = 0
@@ -60,36 +62,61 @@ async def disturbed(cluster: Cluster, victim: str, run: dict[str, Any] = RUN) ->
     return outcome, at
 
 
-@pytest.mark.parametrize("victim", ["monitors", "venues", "execution", "strategy", "event-logger"])
-async def test_kill_9_of_a_service_in_mid_run_changes_no_event(tmp_path: Path, data: Path, victim: str) -> None:
-    async with process_cluster(tmp_path, data, request_timeout_s=1.0) as cluster:
-        calm = await undisturbed(cluster)
-        outcome, at = await disturbed(cluster, victim)
-    assert 0 < at < TICKS, "the run was over before the blow"
+# one cluster, and one calm run of each kind, for all blows: starting five processes costs more than a run
+together = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("crash")]
+SAMPLE_RUN: dict[str, Any] = RUN | {"start": "2022-01-01", "end": "2022-02-09"}
+BUSY: dict[str, Any] = {
+    "mode": "eth_basis",
+    "start": "2022-01-01",
+    "end": "2022-01-03",
+    "engine__max_window": 8,
+    "strategy__position_deviation_threshold": 1e-6,
+}
+"""A threshold that any move crosses: half of the ticks have orders, so that the blow falls among them."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def apart(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """One process a service."""
+    folder = tmp_path_factory.mktemp("crash")
+    write_sample(folder / "data", years=1)
+    async with process_cluster(folder, folder / "data", request_timeout_s=1.0) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def calm(apart: Cluster) -> RunOutcome:
+    """Nothing happens to it."""
+    return await undisturbed(apart, SAMPLE_RUN)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def calm_busy(apart: Cluster) -> RunOutcome:
+    """Nothing happens to it, and it trades all the time."""
+    outcome = await apart.backtest(**BUSY)
     assert outcome.status.status == "completed", outcome.status
-    assert_every_event_once(outcome)
-    assert outcome.events == calm.events
-    assert outcome.event_hash == calm.event_hash
-    assert outcome.result == calm.result
+    assert outcome.events["orders"] > 20
+    return outcome
 
 
-@pytest.mark.parametrize("victim", ["monitors", "execution", "strategy"])
-async def test_kill_9_while_a_mode_trades_all_the_time_changes_no_event(tmp_path: Path, victim: str) -> None:
-    """A threshold that any move crosses: half of the ticks have orders, so that the blow falls among them."""
-    data = tmp_path / "data"
-    write_sample(data, years=1)
-    busy: dict[str, Any] = {
-        "mode": "eth_basis",
-        "start": "2022-01-01",
-        "end": "2022-01-03",
-        "engine__max_window": 8,
-        "strategy__position_deviation_threshold": 1e-6,
-    }
-    async with process_cluster(tmp_path, data, request_timeout_s=1.0) as cluster:
-        calm = await cluster.backtest(**busy)
-        assert calm.status.status == "completed", calm.status
-        assert calm.events["orders"] > 20
-        outcome, at = await disturbed(cluster, victim, busy)
+class TestServicesThatDie:
+    """``kill -9`` of one."""
+
+    pytestmark = together
+
+    @pytest.mark.parametrize("victim", ["monitors", "venues", "execution", "strategy", "event-logger"])
+    async def test_in_mid_run_changes_no_event(self, apart: Cluster, calm: RunOutcome, victim: str) -> None:
+        assert_same(calm, *await disturbed(apart, victim, SAMPLE_RUN))
+
+    @pytest.mark.parametrize("victim", ["monitors", "execution", "strategy"])
+    async def test_while_a_mode_trades_all_the_time_changes_no_event(
+        self, apart: Cluster, calm_busy: RunOutcome, victim: str
+    ) -> None:
+        assert_same(calm_busy, *await disturbed(apart, victim, BUSY))
+
+
+def assert_same(calm: RunOutcome, outcome: RunOutcome, at: int) -> None:
+    """The blow fell within the run, and nothing shows it."""
     assert 0 < at < calm.ticks, "the run was over before the blow"
     assert outcome.status.status == "completed", outcome.status
     assert_every_event_once(outcome)

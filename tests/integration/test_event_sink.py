@@ -492,13 +492,10 @@ async def test_full_disk_stops_the_run_and_loses_nothing(settings: Settings, run
             assert command("mount", "-o", "remount,size=64m", str(mount)) == ""
             assert (await run.sealed()).error is None
             assert_exactly_once(small, run)
-
-            async def is_ready() -> bool:  # a moment after the seal is told
-                answer = await health.ask(run.bus, "event-logger")
-                return answer is not None and answer["ready"] is True
-
-            while not await is_ready():  # else the test's own time limit
+            answer = None
+            while answer is None or answer["ready"] is not True:  # it is a moment after the seal is told
                 await asyncio.sleep(0.05)
+                answer = await health.ask(run.bus, "event-logger")
             assert len(orders) == 1
     finally:
         assert command("umount", "-l", str(mount)) == ""
