@@ -13,6 +13,7 @@ import pytest
 from tests.support.cluster import embedded_cluster
 
 from basis.gateway import asyncapi
+from basis.runtime import packing
 from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def test_a_run_says_what_the_document_says(tmp_path: Path) -> None:
     async def hear(message: Msg) -> None:
         found = [key for key, pattern in patterns().items() if pattern.fullmatch(message.subject)]
         assert len(found) == 1, message.subject
-        seen.setdefault(found[0], []).append(message.data)
+        seen.setdefault(found[0], []).append(packing.unpacked(message.data, message.headers))
 
     async with embedded_cluster(tmp_path, tmp_path / "sample") as cluster:
         subscription = await cluster.bus.client.subscribe("basis.>", cb=hear)

@@ -17,7 +17,7 @@ from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, prepare
 from basis.models.messages import CoverageReply, CoverageRequest, OrdersReply
 from basis.runtime import bus as subjects
-from basis.runtime import domain_events, health
+from basis.runtime import domain_events, health, packing
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
 from basis.runtime.domain_events import DomainEventLogger
@@ -132,7 +132,8 @@ class Spy:
 
     async def hear(self, message: Msg) -> None:
         """One message."""
-        self.messages.append((message.subject.split(".", 2)[2], message.data))
+        payload = packing.unpacked(message.data, message.headers)
+        self.messages.append((message.subject.split(".", 2)[2], payload))
 
     def events(self, event_type: str) -> list[dict[str, Any]]:
         """Events of one type, in order."""

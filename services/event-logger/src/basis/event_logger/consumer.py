@@ -19,6 +19,7 @@ from nats.js.errors import NotFoundError
 
 from basis.event_logger.core.plan import Incoming
 from basis.runtime import bus as bus_module
+from basis.runtime import packing
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -169,7 +170,11 @@ class EventConsumer:
         self._consumer_seq, self._seq = sequence.consumer, sequence.stream
         self._asked = max(self._asked - 1, 0)
         orders = (message.headers or {}).get(bus_module.HEADER_ORDERS)
-        incoming = Incoming(sequence.stream, message.subject, message.data, orders, message.metadata.num_pending)
+        try:
+            payload = packing.unpacked(message.data, message.headers)
+        except ValueError:  # as it came, and without its orders: what is no event is dropped with a warning
+            payload, orders = message.data, None
+        incoming = Incoming(sequence.stream, message.subject, payload, orders, message.metadata.num_pending)
         return Delivery(incoming, message.reply)
 
     async def acknowledge(self, delivery: Delivery) -> None:

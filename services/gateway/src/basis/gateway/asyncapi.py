@@ -11,6 +11,7 @@ from basis.models import messages
 from basis.models.events import EVENT_MODELS
 from basis.models.execution import ExecutionHandshake
 from basis.runtime import bus as subjects
+from basis.runtime import packing
 from basis.runtime.structured_logger import COMPONENTS
 
 if TYPE_CHECKING:
@@ -189,6 +190,11 @@ def _add(found: dict[str, Any], channel: Channel) -> None:
             "properties": {
                 subjects.HEADER_MSG_ID: {"type": "string", "description": "Published again, JetStream refuses it"},
                 subjects.HEADER_ORDERS: {"type": "string", "description": "first:last:count of an event message"},
+                packing.HEADER: {
+                    "type": "string",
+                    "const": packing.ZSTD,
+                    "description": f"The payload, {packing.LEAST_BYTES:,} bytes or more of events, is one zstd frame",
+                },
             },
         }
     found["components"]["messages"][key] = message

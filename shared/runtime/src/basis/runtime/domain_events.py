@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
-from basis.runtime import bus, codec, column_lines
+from basis.runtime import bus, codec, column_lines, packing
 from basis.runtime.column_lines import Each
 
 if TYPE_CHECKING:
@@ -305,19 +305,18 @@ class DomainEventLogger:
 
     def stream_messages(self, batches: Iterable[EventBatch]) -> list[bus.StreamMessage]:
         """Batches as messages of the event stream; ids are a pure function of (run, type, first order, last order)."""
-        return [
-            bus.StreamMessage(
-                bus.events(self._correlation_id, batch.event_type),
-                batch.payload,
-                {
-                    bus.HEADER_MSG_ID: (
-                        f"{self._correlation_id}.{batch.event_type}.{batch.first_order}.{batch.last_order}"
-                    ),
-                    bus.HEADER_ORDERS: f"{batch.first_order}:{batch.last_order}:{batch.count}",
-                },
+        found = []
+        for batch in batches:
+            payload, encoding = packing.packed(batch.payload)
+            name = f"{self._correlation_id}.{batch.event_type}.{batch.first_order}.{batch.last_order}"
+            headers = {
+                bus.HEADER_MSG_ID: name,
+                bus.HEADER_ORDERS: f"{batch.first_order}:{batch.last_order}:{batch.count}",
+            }
+            found.append(
+                bus.StreamMessage(bus.events(self._correlation_id, batch.event_type), payload, headers | encoding)
             )
-            for batch in batches
-        ]
+        return found
 
 
 async def publish(target: bus.Bus, logger: DomainEventLogger) -> dict[str, int]:
