@@ -7,7 +7,6 @@ that is not the code's.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -17,6 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tools import generate_specs
+from tools.specs import formulas, scenes
+from tools.specs import stage as stages
+from tools.specs.component_pages import COMPONENT_SECTIONS
+from tools.specs.component_table import COMPONENTS
+from tools.specs.places import number
+from tools.specs.strategy_pages import STRATEGY_SECTIONS
 
 from basis.models.events import EVENT_MODELS
 from basis.models.operations import OperationType
@@ -27,18 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "tools" / "generate_specs.py"
 SPECS = ROOT / "docs" / "specs"
 _HEADING = re.compile(r"^## (.+)$", re.M)
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_specs", GENERATOR)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-specs = load()
 
 
 def page(mode: str) -> str:
@@ -57,31 +51,33 @@ def test_the_pages_are_what_the_code_says() -> None:
 def test_a_page_that_differs_is_missing_or_is_about_nothing_is_drift() -> None:
     there = {path.relative_to(SPECS): path.read_text(encoding="utf-8") for path in SPECS.glob("*.md")}
     there |= {path.relative_to(SPECS): path.read_text(encoding="utf-8") for path in SPECS.glob("strategies/*.md")}
-    assert specs.drift(there) == []
+    assert generate_specs.drift(there) == []
     cex = Path("cex.md")
-    assert len(specs.drift(there | {cex: there[cex].replace("Fill", "Fall", 1)})) == 1
-    assert specs.drift(there | {Path("nobody.md"): "x"}) == ["nobody.md is missing"]
-    assert specs.drift({path: text for path, text in there.items() if path != cex}) == ["cex.md is about nothing"]
+    assert len(generate_specs.drift(there | {cex: there[cex].replace("Fill", "Fall", 1)})) == 1
+    assert generate_specs.drift(there | {Path("nobody.md"): "x"}) == ["nobody.md is missing"]
+    assert generate_specs.drift({path: text for path, text in there.items() if path != cex}) == [
+        "cex.md is about nothing"
+    ]
 
 
 def test_a_formula_that_does_not_come_to_the_expected_delta_ends_the_generator() -> None:
-    stage = specs.Stage("pure_lending_usdt")
-    (order,) = specs._entry(stage).orders
-    found = specs.formula(order)
-    specs._require_formula(order, found)
+    stage = stages.Stage("pure_lending_usdt")
+    (order,) = scenes.enter(stage).orders
+    found = formulas.formula(order)
+    formulas.require_formula(order, found)
     wrong = order.model_copy(update={"expected_deltas": {**order.expected_deltas, found.key: found.value * (1 + 1e-8)}})
     with pytest.raises(SystemExit, match="the code expects"):
-        specs._require_formula(wrong, found)
+        formulas.require_formula(wrong, found)
 
 
 def test_a_handshake_that_differs_from_its_order_ends_the_generator() -> None:
-    stage = specs.Stage("pure_lending_usdt")
-    acted = specs._entry(stage)
+    stage = stages.Stage("pure_lending_usdt")
+    acted = scenes.enter(stage)
     (order,), (handshake,) = acted.orders, acted.handshakes
     (key, *_), deltas = handshake.actual_deltas, handshake.actual_deltas
     other = handshake.model_copy(update={"actual_deltas": {**deltas, key: deltas[key] * (1 + 1e-8)}})
     with pytest.raises(SystemExit, match="was expected"):
-        specs._require_as_expected("here", order, other)
+        stages.require_as_expected("here", order, other)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +92,7 @@ def test_a_handshake_that_differs_from_its_order_ends_the_generator() -> None:
     ],
 )
 def test_numbers_are_for_people(value: float, text: str) -> None:
-    assert specs.number(value) == text
+    assert number(value) == text
 
 
 def test_every_mode_has_a_page_and_words() -> None:
@@ -109,8 +105,8 @@ def test_every_mode_has_a_page_and_words() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_strategy_page_has_every_section_with_something_in_it(mode: str) -> None:
     text = page(mode)
-    assert tuple(_HEADING.findall(text)) == specs.STRATEGY_SECTIONS
-    assert all(section(text, heading).strip() for heading in specs.STRATEGY_SECTIONS)
+    assert tuple(_HEADING.findall(text)) == STRATEGY_SECTIONS
+    assert all(section(text, heading).strip() for heading in STRATEGY_SECTIONS)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -119,7 +115,7 @@ def test_every_parameter_of_the_family_is_in_the_page_with_its_value(mode: str) 
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section(page(mode), "Parameters"), re.M)
     assert [name for name, _ in rows] == list(type(config.strategy).model_fields)
     shown = {name: value.removesuffix("(default)").strip() for name, value in rows}
-    assert shown["position_deviation_threshold"] == specs.number(config.strategy.position_deviation_threshold)
+    assert shown["position_deviation_threshold"] == number(config.strategy.position_deviation_threshold)
     raw = yaml.safe_load((ROOT / "configs" / "modes" / f"{mode}.yaml").read_text(encoding="utf-8"))["strategy"]
     marked = {name for name, value in rows if value.strip().endswith("(default)")}
     assert marked == {name for name in shown if name not in raw}
@@ -156,28 +152,28 @@ def test_what_a_golden_run_earned_or_paid_is_named_in_the_page(mode: str) -> Non
 
 
 def test_every_component_has_a_page_and_words() -> None:
-    names = {component.name for component in specs.COMPONENTS}
+    names = {component.name for component in COMPONENTS}
     assert {path.stem for path in SPECS.glob("*.md")} - {"README"} == names
     assert {path.stem for path in (SPECS / "_prose").glob("*.md")} == names
 
 
-@pytest.mark.parametrize("component", specs.COMPONENTS, ids=lambda component: component.name)
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
 def test_a_component_page_has_every_section_and_names_files_that_exist(component: Any) -> None:
     text = (SPECS / f"{component.name}.md").read_text(encoding="utf-8")
-    assert tuple(_HEADING.findall(text)) == specs.COMPONENT_SECTIONS
-    assert all(section(f"\n{text}", heading).strip() for heading in specs.COMPONENT_SECTIONS)
+    assert tuple(_HEADING.findall(text)) == COMPONENT_SECTIONS
+    assert all(section(f"\n{text}", heading).strip() for heading in COMPONENT_SECTIONS)
     assert all((ROOT / path).is_file() for path in (*component.code, *component.tests))
     assert len(text.splitlines()) <= 100  # two screens
 
 
 def test_no_service_venue_or_event_is_without_a_page() -> None:
-    code = {path for component in specs.COMPONENTS for path in component.code}
+    code = {path for component in COMPONENTS for path in component.code}
     services = {path.name for path in (ROOT / "services").iterdir() if path.is_dir()}
     assert {path.split("/")[1] for path in code if path.startswith("services/")} == services
     folder = "services/venues/src/basis/venues/interfaces"
     venues = {path.name for path in (ROOT / folder).iterdir() if (path / "__init__.py").is_file()}
     assert {path.removeprefix(folder).split("/")[1] for path in code if path.startswith(f"{folder}/")} >= venues
-    assert {event for component in specs.COMPONENTS for event in component.events} == set(EVENT_MODELS)
+    assert {event for component in COMPONENTS for event in component.events} == set(EVENT_MODELS)
 
 
 def test_an_error_of_a_component_is_in_its_page() -> None:

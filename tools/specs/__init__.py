@@ -1,0 +1,1 @@
+"""The generator of docs/specs: see tools/generate_specs.py."""
