@@ -79,15 +79,21 @@ def columns(config: RunConfig, ticks: int, **changes: object) -> dict[str, NDArr
     return found
 
 
-def run(config: RunConfig, market: Mapping[str, NDArray[np.float64]], capital: float, window: int = 64) -> Ran:
-    """Run a mode over columns, in windows of at most so many ticks."""
+def run(
+    config: RunConfig,
+    market: Mapping[str, NDArray[np.float64]],
+    capital: float,
+    window: int = 64,
+    held: Mapping[str, float] | None = None,
+) -> Ran:
+    """Run a mode over columns, in windows of at most so many ticks; ``held``: what there is at first, worth the capital."""
     ticks = len(next(iter(market.values())))
     run_of = run_ref(config, initial_capital=capital, last_tick=ticks - 1)
     venues = VenueInterfaceFactory().simulated(config)
     valuer, plan = Valuer.of(config), compile_plan(config)
     strategy = make_strategy(config)
     manager = StrategyManager(config, strategy)
-    held = {config.initial_key(): capital}
+    held = dict(held or {config.initial_key(): capital})
     ledger: Ledger = dict(held)
     portfolio = PortfolioState(
         positions=held, capital=capital, attribution={}, pnl_by_venue={}, pnl_by_asset={}, market={}

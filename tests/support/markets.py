@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from basis.venues.live.cex.clients import Credentials
 from basis.venues.live.cex.venue import LiveExchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.support.chain import Account
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 EXCHANGES = ("binance", "bybit", "okx")
 TOKENS = ("USDT", "ETH")
+_FEED_DEVIATION = 0.005
 
 
 class Markets:
@@ -48,6 +48,7 @@ class Markets:
         self._paid: set[str] = set()
         self._received: dict[tuple[str, str], int] = {}
         self._carried = 0
+        self._told_usd = float("inf")
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -84,32 +85,18 @@ class Markets:
         found: dict[str, Any] = dict.fromkeys(EXCHANGES, make)
         if self.account is not None:
             destinations = self._addresses() | {"client": self.account.client}
-            found |= chain_factories(self.account, self.clock, destinations=destinations)
+            found |= chain_factories(self.account, self.clock, self._carry, destinations=destinations)
         return found
 
     def fund(self, venue: str, token: str, amount: float) -> None:
         """Money on an exchange before a run."""
         self.servers[venue].exchange.deposit(WALLETS[venue][0], token, amount)
 
-    @asynccontextmanager
-    async def carrying(self) -> AsyncIterator[None]:
-        """Deposits and withdrawals find their way while the context is open."""
-        task = asyncio.create_task(self._carry())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def _carry(self) -> None:
-        while self.account is not None:
-            await asyncio.to_thread(self._carry_once)
-            await asyncio.sleep(0.02)
-
-    def _carry_once(self) -> None:
+    def _carry(self) -> None:
+        """Deposits and withdrawals arrive, and the oracle follows the exchanges: once before each tick."""
         assert self.account is not None
         with NODE:
+            self._follow_prices(self.account)
             self._to_exchanges(self.account)
         for venue, server in self.servers.items():
             with server.lock:
@@ -125,6 +112,14 @@ class Markets:
                     units = int((movement.amount - movement.fee) * 10 ** TOKEN_DECIMALS[movement.asset])
                     with NODE:
                         self._pay(movement.address, movement.asset, units)
+
+    def _follow_prices(self, account: Account) -> None:
+        """As real feeds do: told anew once the price has moved by half a percent."""
+        tape = self.servers["binance"].exchange.tapes["ETHUSDT", "spot"]
+        price = float(tape.price(round(self.clock.now().timestamp() * 1000)))
+        if abs(price / self._told_usd - 1.0) > _FEED_DEVIATION:
+            self._told_usd = price
+            account.world.set_prices(price)
 
     def _to_exchanges(self, account: Account) -> None:
         """What reached a deposit address on chain is seen by its exchange."""

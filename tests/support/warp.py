@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from tests.support.chain import Account
@@ -30,10 +31,19 @@ def keep_up(account: Account, clock: Clock) -> None:
 
 
 class WarpedChain:
-    """A chain venue whose chain keeps up with a clock; everything else is the venue's own."""
+    """A chain venue whose chain keeps up with a clock; everything else is the venue's own.
 
-    def __init__(self, venue: ChainVenue, account: Account, clock: Clock) -> None:
-        self._venue, self._account, self._clock = venue, account, clock
+    Args:
+        venue: the venue.
+        account: its wallet.
+        clock: the clock.
+        meanwhile: what the world does between two ticks; called before each is read.
+    """
+
+    def __init__(
+        self, venue: ChainVenue, account: Account, clock: Clock, meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self._venue, self._account, self._clock, self._meanwhile = venue, account, clock, meanwhile
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._venue, name)
@@ -41,10 +51,14 @@ class WarpedChain:
     async def market(self, columns: Sequence[str]) -> Mapping[str, tuple[float, datetime]]:
         """Quotes of a block of now."""
         keep_up(self._account, self._clock)
+        if self._meanwhile is not None:
+            await asyncio.to_thread(self._meanwhile)
         return await self._venue.market(columns)
 
 
-def chain_factories(account: Account, clock: Clock, **changes: Any) -> dict[str, Any]:
+def chain_factories(
+    account: Account, clock: Clock, meanwhile: Callable[[], None] | None = None, **changes: Any
+) -> dict[str, Any]:
     """Factories of the on-chain venues, all one object."""
     made: list[Any] = []
 
@@ -52,7 +66,7 @@ def chain_factories(account: Account, clock: Clock, **changes: Any) -> dict[str,
         del venue
         if not made:
             holds = frozenset(config.position_subscriptions)  # the wallet is onboarded with e-mode on
-            made.append(WarpedChain(account.venue(holds=holds, clock=clock, **changes), account, clock))
+            made.append(WarpedChain(account.venue(holds=holds, clock=clock, **changes), account, clock, meanwhile))
         return made[0]
 
     return dict.fromkeys(("wallet", "aave_v3", "morpho", "etherfi", "lido", "uniswap"), make)

@@ -1,7 +1,6 @@
 """Strategies live on an accelerated clock, against local counterparts: exchanges that replay bars, anvil.
 
-``BASIS_LIVE_TICKS=200`` for long runs. Not among them yet: usdt_market_neutral and usdt_market_neutral_no_leverage, whose first
-perp order binance refuses for want of margin.
+``BASIS_LIVE_TICKS=200`` for long runs.
 
 At the end the books are reconciled with what the counterparts themselves hold, and the log is what was sealed.
 """
@@ -51,6 +50,8 @@ ON_CHAIN: dict[str, dict[str, float]] = {
 BOTH: dict[str, dict[str, float]] = {
     "btc_basis": {"USDT": 100_000},
     "eth_basis": {"USDT": 100_000},
+    "usdt_market_neutral_no_leverage": {"USDT": 100_000},
+    "usdt_market_neutral": {"USDT": 100_000},
 }
 EXCHANGE: dict[str, dict[str, float]] = {
     "ml_btc_directional_usdt_margin": {"USDT": 100_000},
@@ -80,7 +81,7 @@ def signals(folder: Path) -> dict[str, Any]:
     """A model's file: long, then short, then neutral."""
     lines = ["timestamp,signal,confidence,sd"]
     sides = ["long", "long", "short", "short", "neutral", "long"]
-    for hour in range(30):
+    for hour in range(40):
         at = BEGIN.timestamp() - 3600 + 1800 * hour
         lines.append(f"{datetime.fromtimestamp(at, UTC).isoformat()},{sides[hour % len(sides)]},0.9,0.02")
     (folder / "signals.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -106,19 +107,11 @@ async def live_run(mode: str, capital: dict[str, float], account: Account | None
             for token, amount in capital.items():
                 markets.fund("binance", token, amount)
         else:
-            price = float(
-                markets.servers["binance"].exchange.tapes["ETHUSDT", "spot"].price(int(BEGIN.timestamp() * 1000))
-            )
             keep_up(account, clock)
-            account.world.set_prices(price)
-            if "ETH" in capital:
-                overrides["strategy__gas_reserve"] = 0.1  # a transaction needs its most expensive gas up front
+            account.node.fund(account.address, 2 * 10**17)  # for gas
             for token, amount in capital.items():
                 account.world.give(account.address, token, round(amount * 10 ** {"USDT": 6, "ETH": 18}[token]))
-        async with (
-            live_cluster(folder, data, BEGIN, markets.factories(), live_trading=True) as cluster,
-            markets.carrying(),
-        ):
+        async with live_cluster(folder, data, BEGIN, markets.factories(), live_trading=True) as cluster:
             submit = await cluster.start(mode, ticks=TICKS, mode="live", **overrides)
             outcome = await cluster.ended(submit.correlation_id)
             assert outcome.status.status == "completed", outcome.status

@@ -214,6 +214,60 @@ def test_transfers_that_take_time_lead_to_the_same_position(mode: str) -> None:
     assert slow.equity[-1] == pytest.approx(quick.equity[-1], rel=2e-3)
 
 
+def slow(mode: str, **changes: Any) -> Any:
+    """A mode whose transfers take a tick and whose gas is no USDT, as live."""
+    keys = [*config(mode).position_subscriptions, "transit:BaseToken:USDT", "transit:BaseToken:ETH"]
+    delays = {f"venues.{venue}.deposit_delay_s": 3600 for venue in ("wallet", *CEX_VENUES)}
+    return config(mode, {"position_subscriptions": keys, "venues.wallet.gas_price_gwei": 0, **delays, **changes})
+
+
+@pytest.mark.parametrize("mode", [*NEUTRAL, "btc_basis"])
+def test_prices_that_move_while_money_is_on_its_way_call_for_no_second_transfer(mode: str) -> None:
+    asset = config(mode).asset
+    first = 3000.0 if asset == "ETH" else 60_000.0
+    path = first * (1.0 + 1e-3 * np.sin(np.arange(12)))
+    moving = {f"perp__{venue}__{asset}USDT": path * (1.0 + 1e-4 * place) for place, venue in enumerate(CEX_VENUES)}
+    found = market(mode, 12, **no_funding(asset), **moving, **{f"spot__binance__{asset}USDT": path})
+    ran = loop.run(slow(mode), found, 100_000.0)
+    assert failures(ran) == []
+    sent = [[order.operation for order in trade.orders] for trade in ran.trades]
+    assert sent[0] == ["transfer"] * 3
+    assert sent[1] == ["spot_trade", "perp_trade", "perp_trade", "perp_trade"]  # bought and hedged at one tick
+    assert not any(order.source_token == "USDT" for trade in ran.trades[2:] for order in trade.orders if not order.pair)
+
+
+@pytest.mark.parametrize("mode", NEUTRAL)
+def test_hedge_that_lacks_margin_waits_for_its_money(mode: str) -> None:
+    """A wallet with ether from the start: the short that it needs is opened once its margin is there, not refused."""
+    held = {"wallet:BaseToken:USDT": 100_000.0, "wallet:BaseToken:ETH": 20.0}
+    changed = slow(mode, **{"strategy.gas_float_eth": 0.1})
+    ran = loop.run(changed, market(mode, 20, **no_funding("ETH")), 160_000.0, held=held)
+    assert failures(ran) == []
+    first, second = ran.trades[:2]
+    assert first.trigger == second.trigger == "net_delta_emergency"
+    assert {order.operation for order in first.orders} == {"transfer"}
+    assert {order.operation for order in second.orders} == {"perp_trade"}
+    assert abs(ran.figures["net_delta_usd"][-1]) < 0.02 * ran.equity[-1]
+    assert 0.1 <= ran.ledger["wallet:BaseToken:ETH"] < 0.2, "gas money is neither staked nor sold"
+    short = -sum(ran.ledger[f"{venue}:Perp:ETHUSDT"] for venue in CEX_VENUES)
+    assert short * 3000.0 == pytest.approx(60_000.0, rel=0.01)
+
+
+@pytest.mark.parametrize("mode", NEUTRAL)
+def test_withdrawal_whose_money_takes_its_time_unwinds_once(mode: str) -> None:
+    changed = slow(mode, capital_flows=[flow(10, -30_000.0)], **{"strategy.gas_float_eth": 0.1})
+    held = {"wallet:BaseToken:USDT": 99_700.0, "wallet:BaseToken:ETH": 0.1}
+    ran = loop.run(changed, market(mode, 40, **no_funding("ETH")), 100_000.0, held=held)
+    assert failures(ran) == []
+    paid = [order.amount for trade in ran.trades for order in trade.orders if order.target_venue == "client"]
+    assert sum(paid) == pytest.approx(30_000.0, rel=1e-6)
+    swaps = [order for trade in ran.trades for order in trade.orders if order.operation == "swap"]
+    assert len(swaps) == 1
+    assert abs(ran.figures["net_delta_usd"][-1]) < 0.02 * ran.equity[-1]
+    short = -sum(ran.ledger[f"{venue}:Perp:ETHUSDT"] for venue in CEX_VENUES)
+    assert short * 3000.0 == pytest.approx(35_000.0, rel=0.1)
+
+
 def test_leverage_reaches_its_target_ltv_in_one_group() -> None:
     ran = loop.run(config("eth_leveraged"), market("eth_leveraged", 3), 100.0)
     check(ran, 100.0)

@@ -12,6 +12,7 @@ from basis.gateway.requests import BacktestRequest, parse_time, refuse_own_files
 from basis.models.base import FrozenModel
 from basis.models.errors import InputError
 from basis.models.instruments import CEX_VENUES, Venue
+from basis.models.strategy_config import MarketNeutralStrategyConfig
 from basis.runtime import config_loader
 
 if TYPE_CHECKING:
@@ -73,17 +74,27 @@ def prepare_live(request: LiveRequest, configs: Path, *, trusted: bool = False) 
     plain = config_loader.load(configs, request.strategy_name, overrides.items())
     overrides.setdefault("time_step_s", plain.config.live.time_step_s)
     if request.mode == "live":
-        overrides |= _in_flight(plain.config)
-        if plain.config.wallet is not None and plain.config.gas_token != "ETH":
-            overrides["venues.wallet.gas_price_gwei"] = (
-                0  # the chain takes ether, which these modes do not keep books of
-            )
+        overrides |= _in_flight(plain.config) | _real_gas(plain.config)
     merged = config_loader.load(configs, request.strategy_name, overrides.items())
     default = merged.config.share_class.default_capital
     capital = default if request.initial_capital is None else request.initial_capital
     if not (math.isfinite(capital) and capital > 0.0):
         raise InputError("CONFIG-003", f"initial_capital is {capital}, expected a finite number above 0", _COMPONENT)
     return PreparedLive(merged, request.mode, capital, parse_time(request.end_date, "end_date"))
+
+
+def _real_gas(config: RunConfig) -> dict[str, Any]:
+    """A real chain takes ether: modes in ETH keep some out of their entry, others leave some in the wallet beside it."""
+    if config.wallet is None:
+        return {}
+    strategy = config.strategy
+    if config.gas_token == "ETH":
+        unset = getattr(strategy, "gas_reserve", 0.0) is None
+        return {"strategy.gas_reserve": config.live.gas_eth} if unset else {}
+    found: dict[str, Any] = {"venues.wallet.gas_price_gwei": 0}  # none in the share class
+    if isinstance(strategy, MarketNeutralStrategyConfig) and strategy.gas_float_eth == 0.0:
+        found["strategy.gas_float_eth"] = config.live.gas_eth
+    return found
 
 
 def _in_flight(config: RunConfig) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from basis.strategy.core.strategy_manager import StrategyState
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
     from datetime import datetime
 
     from basis.models.messages import RunRef
@@ -52,6 +52,8 @@ _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "
 _REQUESTS_REMEMBERED = 200
 _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
+_NOTHING = 1e-6
+"""Less than this in flight is rounding."""
 
 
 class WallClockEngine(EventDrivenStrategyEngine):
@@ -200,7 +202,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
             return after
         after = self._after(here, window, decided, assessed)
         await self._commit_whole(run, here, window, logger, after)
-        if self._unwinding:
+        if self._unwinding and not _is_in_flight(after.portfolio.positions):
             self.stop(Stopped("cancelled", "ENGINE-003", "emergency stop: everything is unwound"))
         return after
 
@@ -398,6 +400,11 @@ class _UnsoundTickError(Exception):
     def __init__(self, cause: ComponentError) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+def _is_in_flight(positions: Mapping[str, float]) -> bool:
+    """True while something is on its way between venues: what it becomes is still to be sold."""
+    return any(key.startswith("transit:") and quantity > _NOTHING for key, quantity in positions.items())
 
 
 def due_tick(run: RunRef, now: datetime) -> int:

@@ -46,5 +46,8 @@ class LiveConfig(FrozenModel):
     the configuration of the run, and so of its log."""
     dead_man_s: Positive = 15.0
     """Silence of the engine after which the venues cancel the run's open orders and take no new ones, seconds."""
+    gas_eth: NonNegative = 0.1
+    """Ether that the wallet must hold when a live run with a chain begins, and that modes with ether in the wallet leave
+    there: a transaction needs its most expensive gas up front."""
     limits: TradingLimits = Field(default_factory=TradingLimits)
     """What an order may be at most."""

@@ -207,6 +207,9 @@ class MarketNeutralStrategyConfig(_Hedged, _Leverage):
     """True runs the leveraged atomic group on the staked part, False stakes it plainly."""
     stake_allocation: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Part of equity that is staked; the rest is margin."""
+    gas_float_eth: NonNegative = 0.0
+    """ETH that stays in the wallet for the gas of a real chain: never staked, sold or sent. A live run sets it from
+    ``live.gas_eth``; 0 where gas is paid in the share class."""
     spot_venue: Venue = Venue.BINANCE
     """Exchange that the ETH is bought on."""
 

@@ -34,6 +34,7 @@ from pydantic import BaseModel
 
 from basis.models.errors import ComponentError, InputError, Severity
 from basis.runtime import codec, telemetry
+from basis.runtime.clock import new_correlation_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -71,6 +72,10 @@ RUN_CRITICAL: Final = SERVICES[:5]
 
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_ORDERS: Final = "Basis-Orders"
+HEADER_REQUEST: Final = "Basis-Request"
+"""One name for a request and its repeats."""
+_ANSWER_KEPT_S: Final = 5.0
+"""How long an answer is kept for a repeat of its request that was on its way."""
 """``first:last:count`` of an event message: the sink needs no look inside to recognise a repeat."""
 
 # --------------------------------------------------------------------------------------------- limits and durations
@@ -524,8 +529,21 @@ class Bus:
         """
 
         codec.warm(request)
+        under_way: dict[str, asyncio.Task[bytes]] = {}
 
         async def handle(message: NatsMessage) -> bytes:
+            """Answer; a request that is repeated while the first is under way, or just after, gets the answer of that."""
+            name = message.headers.get(HEADER_REQUEST)
+            if name is None:
+                return await _handle(message)
+            task = under_way.get(name)
+            if task is None:
+                task = under_way[name] = asyncio.create_task(_handle(message))
+                loop = asyncio.get_running_loop()
+                task.add_done_callback(lambda _: loop.call_later(_ANSWER_KEPT_S, under_way.pop, name, None))
+            return await asyncio.shield(task)
+
+        async def _handle(message: NatsMessage) -> bytes:
             with self._tracer.start_as_current_span(
                 subject.replace(f"{ANY_RUN}.", ""),
                 context=telemetry.extract(message.headers),
@@ -622,7 +640,7 @@ class Bus:
             reply: model of the answer.
             patience_s: when to give up; None = the settings'.
             timeout_s: when to ask again; None = the settings'. Live runs ask again sooner: whoever had the request may have
-                died with it.
+                died with it. Where it is only slow, the repeat waits with the first for one answer.
 
         Raises:
             ComponentError: what the other side answered, or BUS-002 where no one did within the patience.
@@ -635,6 +653,8 @@ class Bus:
         deadline, pause = loop.time() + patience, 0.05
         with self._tracer.start_as_current_span(subject.split(".", 2)[-1], kind=trace.SpanKind.CLIENT):
             headers = telemetry.inject({})
+            if timeout_s is not None:
+                headers[HEADER_REQUEST] = new_correlation_id()
             while True:
                 timeout = min(timeout_s or self._settings.request_timeout_s, max(deadline - loop.time(), 0.05))
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import time
 import uuid
@@ -78,16 +79,26 @@ class SharedClock(SystemClock):
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._number = -1
 
     def now(self) -> datetime:
         """The file's time, UTC."""
-        return datetime.fromtimestamp(struct.unpack("<d", self._file.read_bytes())[0], UTC)
+        return datetime.fromtimestamp(struct.unpack("<d", os.pread(self._open(os.O_RDWR), 8, 0))[0], UTC)
 
     def set(self, moment: datetime) -> None:
         """Make it that time for everyone."""
         # eight bytes in place: a reader sees the old time or the new one
-        with self._file.open("r+b" if self._file.exists() else "w+b", buffering=0) as file:
-            file.write(struct.pack("<d", moment.timestamp()))
+        os.pwrite(self._open(os.O_RDWR | os.O_CREAT), struct.pack("<d", moment.timestamp()), 0)
+
+    def _open(self, flags: int) -> int:
+        """The file, held open: every request to every local counterpart asks for the time."""
+        if self._number < 0:
+            self._number = os.open(self._file, flags, 0o644)
+        return self._number
+
+    def __del__(self) -> None:
+        if self._number >= 0:
+            os.close(self._number)
 
     async def until(self, moment: datetime) -> None:
         """Give way once, and be there; time never goes back."""

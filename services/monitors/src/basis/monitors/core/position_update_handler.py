@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.errors import ComponentError
-from basis.models.instruments import INSTRUMENTS
+from basis.models.instruments import INSTRUMENTS, is_inverse
 from basis.models.operations import TRADES, ExecutionStatus, OperationType
 from basis.monitors.core import postings
 from basis.runtime.valuation import valuation
@@ -212,10 +212,12 @@ def _fill_tolerance(
     A perp moves no margin but costs: its slippage is a fraction of the notional.
     """
     costs = sum(paid.get(key, 0.0) for paid in handshake.costs.values())
-    notional = max((abs(delta) for delta in handshake.actual_deltas.values()), default=0.0)
-    if order.operation is OperationType.PERP_TRADE and key not in {perp.key for perp in plan.perps}:
-        mark = next((before.market[perp.mark_column] for perp in plan.perps if perp.margin_key == key), 0.0)
-        scale = max(scale, notional * mark if mark and not key.endswith(":BTC") else scale)
+    traded = f"{order.venue}:Perp:{order.pair}"
+    if order.operation is OperationType.PERP_TRADE and key != traded:
+        quantity = abs(handshake.actual_deltas.get(traded, 0.0))
+        mark = next((before.market[perp.mark_column] for perp in plan.perps if perp.key == traded), 0.0)
+        if mark:
+            scale = max(scale, quantity / mark if is_inverse(str(order.pair)) else quantity * mark)
     return plan.usd_floor(key, before.market) + order.slippage_tolerance * scale + costs
 
 

@@ -35,6 +35,9 @@ UNWIND_MARGIN = 1.01
 """More is unwound than is asked for, so that its own costs do not call for a second round."""
 _LITTLE = 0.05
 """Up to this part of what the richest exchange can spare, it pays alone: one withdrawal fee instead of three."""
+_NEARLY = 0.02
+"""Where transfers take time, what an exchange lacks up to this part of its need is not sent after the rest: prices have
+moved by more when it arrives."""
 _NOTHING = 1e-6
 """What is left of a balance by rounding alone: less than any token's smallest unit that matters."""
 
@@ -199,9 +202,10 @@ class Hedge:
         complete = True
         for target in self.venues:
             missing = needs.get(target, 0.0) - desk.balance(f"{target}:BaseToken:USDT")
-            if missing <= _DUST_USDT:
+            delayed = fills.deposit_delay_s(self._config, target) > 0
+            if missing <= _DUST_USDT or (delayed and missing <= _NEARLY * needs.get(target, 0.0)):
                 continue
-            complete = complete and fills.deposit_delay_s(self._config, target) == 0
+            complete = complete and not delayed
             free = spendable(desk.balance(_WALLET), gas + max(reserve, self.gas_reserve), TOKEN_DECIMALS["USDT"])
             if free > _DUST_USDT:
                 sent = min(_up(missing), free)
@@ -217,6 +221,33 @@ class Hedge:
                     missing -= desk.transfer(source, target, "USDT", sent)
             complete = complete and missing <= _DUST_USDT
         return complete
+
+    def back(self, desk: Desk, sizes: Mapping[Venue, float], reserve: float = 0.0) -> bool:
+        """See to it that shorts of these sizes can be opened: money first, and the perps once it is there (ADR 0028).
+
+        Args:
+            desk: takes the orders.
+            sizes: exchange -> size of its short.
+            reserve: USDT that stays in the wallet, for gas of what follows.
+
+        Returns:
+            True where every exchange has the initial margin of its short, and the cost of opening it.
+        """
+        if self._is_backed(desk, sizes):
+            return True
+        needs = self.margin_needs(desk, sizes, self._params.margin_ratio_target)
+        total, free = sum(needs.values()), self.free(desk)
+        self.fund(desk, {venue: need * min(1.0, free / total) for venue, need in needs.items()}, reserve)
+        return self._is_backed(desk, sizes)
+
+    def _is_backed(self, desk: Desk, sizes: Mapping[Venue, float]) -> bool:
+        grown = {leg: size for leg in self.legs if (size := sizes[leg.venue]) > -desk.balance(self.perp_key(leg.venue))}
+        for leg, size in grown.items():
+            most = self._config.market(leg.venue, self.symbol, perp=True).max_leverage
+            margin = size * self.mark(desk, leg.venue) / most + self.cost(desk, leg, size / leg.part) * size / leg.part
+            if desk.balance(f"{leg.venue}:BaseToken:USDT") < margin:
+                return False
+        return True
 
     def level_margins(self, desk: Desk) -> None:
         """Spread all money over the exchanges in proportion to their shorts, up to the target ratio."""

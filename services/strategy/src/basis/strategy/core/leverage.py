@@ -46,9 +46,12 @@ class Leverage:
     Args:
         config: configuration of the run.
         params: its strategy section.
+        float_eth: ETH that stays in the wallet.
     """
 
-    def __init__(self, config: RunConfig, params: LeveragedStrategyConfig | MarketNeutralStrategyConfig) -> None:
+    def __init__(
+        self, config: RunConfig, params: LeveragedStrategyConfig | MarketNeutralStrategyConfig, float_eth: float = 0.0
+    ) -> None:
         self._venue = params.staking_venue
         self.lst = config.lst(params.staking_venue)
         self._target = config.target_ltv
@@ -57,6 +60,7 @@ class Leverage:
         self._rate_column = f"oracle_price_eth:{self.lst}"
         self._index_column = f"liquidity_index:{self.lst}"
         self._gas_in_eth = config.gas_token == "ETH"
+        self._float_eth = float_eth
         self.conditions = (self._rate_column, f"dex_price_eth:{self.lst}", "borrow_apr:WETH")
 
     # ------------------------------------------------------------------------------------------------ questions
@@ -102,7 +106,7 @@ class Leverage:
 
         New debt b and collateral e + b solve (D + b(1+f)) / (C + e + b) = l, e the free ETH less gas, f the loan's fee.
         """
-        reserve = self.entry_gas(desk) if self._gas_in_eth else 0.0
+        reserve = self.entry_gas(desk) if self._gas_in_eth else self._float_eth
         configured = self._params.gas_reserve
         if self._gas_in_eth and configured is not None:
             reserve = max(configured, reserve)

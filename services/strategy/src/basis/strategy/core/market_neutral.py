@@ -33,6 +33,8 @@ _GAS_MARGIN = 1.0 + 1e-9
 """Room for rounding in what is set aside for gas."""
 _GAS_TOP_UP = 50.0
 """Least USDT that a top-up of the wallet's gas money brings: its own fee is not paid every time."""
+_MOST_LEFT = 0.1
+"""Loose ETH worth more than this part of a withdrawal was unwound for it, and is sold first."""
 _MAX_PART = 0.95
 """A larger partial exit than this is a full one."""
 
@@ -49,7 +51,9 @@ class MarketNeutral(QuietStrategy):
         self._config = config
         self._params = params
         self._hedge = Hedge(config, params, "ETH")
-        self._leverage = Leverage(config, params) if params.leverage else None
+        self._leverage = Leverage(config, params, params.gas_float_eth) if params.leverage else None
+        self._float = params.gas_float_eth
+        self._is_slow = fills.deposit_delay_s(config, "wallet") > 0
         self._venue = params.staking_venue
         self._lst = config.lst(params.staking_venue)
         self._lst_key = f"{self._venue}:LST:{self._lst}"
@@ -82,8 +86,8 @@ class MarketNeutral(QuietStrategy):
             view.market_column(self.conditions[0]),
             params.dust_equity_fraction * view.figure_column("equity"),
         )
-        for key in (self._spot_key, _WALLET_ETH):
-            within &= view.position_column(key) * price <= limit
+        for key, kept in ((self._spot_key, 0.0), (_WALLET_ETH, self._float)):
+            within &= (view.position_column(key) - kept) * price <= limit
         if self._leverage is not None:
             within &= is_healthy(self._leverage, params, view)
         return (Rest(within & ~self._rewards.worth_selling(view), None),)
@@ -140,10 +144,14 @@ class MarketNeutral(QuietStrategy):
     def _loose_eth(self, view: TickView) -> Call | None:
         """What a transfer that took its time has left to do: bought ETH waits in the wallet, sold ETH on the exchange."""
         price, limit = view.market(self.conditions[0]), self._params.dust_equity_fraction * view.equity
-        if view.position(self._spot_key) * price > limit:
+        there, here = view.position(self._spot_key) * price, (view.position(_WALLET_ETH) - self._float) * price
+        if self._is_slow and max(there, here) > limit:
+            text = "ETH is loose: to be staked where the staked side lacks it, else sold"
+            return Call("rebalance", StrategyIntent.REBALANCE, "loose_eth", text, self._place_eth)
+        if there > limit:
             text = "ETH came back to the exchange: sell it"
             return Call("rebalance", StrategyIntent.REBALANCE, "loose_eth", text, self._sell_and_rehedge)
-        if view.position(_WALLET_ETH) * price > limit:
+        if here > limit:
             text = "ETH waits in the wallet: stake it"
             return Call("rebalance", StrategyIntent.REBALANCE, "loose_eth", text, self._stake_and_rehedge)
         return None
@@ -187,7 +195,11 @@ class MarketNeutral(QuietStrategy):
     def exit_partial(self, desk: Desk, amount: float) -> None:
         """Both sides in proportion; the money goes to the wallet."""
         part = amount * UNWIND_MARGIN / desk.view.equity
-        if part >= _MAX_PART:
+        if self._is_slow and self._hedge.in_transit(desk.view):
+            return  # what was unwound already is still on its way: more of it would be too much
+        if self._is_slow and self._loose(desk) * desk.price("ETH") > _MOST_LEFT * amount:
+            self._sell_and_rehedge(desk)
+        elif part >= _MAX_PART:
             self.exit_full(desk)
         else:
             self._shrink(desk, self._staked(desk) * part)
@@ -241,6 +253,8 @@ class MarketNeutral(QuietStrategy):
             return
         desk.spot(venue, "ETH", buys)
         hedge.trade_to(desk, sizes)
+        if self._is_slow:
+            return  # it is hedged; what a real purchase brought, its fee paid in ETH, is known at the next tick
         self._bring_home(desk)
         self._stake(desk)
 
@@ -270,7 +284,7 @@ class MarketNeutral(QuietStrategy):
         if self._leverage is not None:
             self._leverage.grow(desk)
             return
-        amount = spendable(desk.balance(_WALLET_ETH), 0.0, TOKEN_DECIMALS["ETH"])
+        amount = spendable(desk.balance(_WALLET_ETH), self._float, TOKEN_DECIMALS["ETH"])
         if desk.worth_sending(amount, "ETH"):
             desk.stake(self._venue, amount)
 
@@ -295,14 +309,18 @@ class MarketNeutral(QuietStrategy):
     def _sell_eth(self, desk: Desk) -> None:
         """ETH from the wallet to the exchange, and sold there."""
         venue = self._params.spot_venue
-        amount = spendable(desk.balance(_WALLET_ETH), 0.0, TOKEN_DECIMALS["ETH"])
+        amount = spendable(desk.balance(_WALLET_ETH), self._float, TOKEN_DECIMALS["ETH"])
         if desk.worth_sending(amount, "ETH"):
             desk.transfer("wallet", venue, "ETH", amount)
         self._hedge.sell_spot(desk, desk.balance(self._spot_key))
 
     def _rehedge(self, desk: Desk) -> None:
-        """Perps alone, to all the ETH that there is."""
-        self._hedge.trade_to(desk, self._hedge.split(self._long(desk)))
+        """Perps alone, to all the ETH that there is; shorts that lack margin are opened once it is there."""
+        long = self._long(desk)
+        kept = min(desk.balance(_WALLET_ETH), self._float)
+        # gas money that is all there is left has no hedge: a position that is closed is closed
+        sizes = self._hedge.split(long if long - kept >= self._hedge.spot_lot else 0.0)
+        self._hedge.trade_to(desk, sizes, grow=None if self._hedge.back(desk, sizes) else False)
 
     def _sell_and_rehedge(self, desk: Desk) -> None:
         self._sell_eth(desk)
@@ -312,6 +330,21 @@ class MarketNeutral(QuietStrategy):
         if self._prepay(desk, *(ENTRY_GROUP if self._leverage is not None else (OperationType.STAKE,))):
             self._stake(desk)
             self._rehedge(desk)
+
+    def _place_eth(self, desk: Desk) -> None:
+        """Loose ETH where it belongs: most of it is lacking on the staked side, or none."""
+        target = self._params.stake_allocation * desk.view.equity / desk.price("ETH")
+        if target - self._staked(desk) < self._loose(desk) / 2.0:
+            self._sell_and_rehedge(desk)
+        elif desk.balance(self._spot_key) > desk.balance(_WALLET_ETH) - self._float:
+            self._bring_home(desk)  # and what is in the wallet is staked together with it
+            self._rehedge(desk)
+        else:
+            self._stake_and_rehedge(desk)
+
+    def _loose(self, desk: Desk) -> float:
+        """ETH on the exchange and in the wallet that is neither staked nor gas money."""
+        return desk.balance(self._spot_key) + max(desk.balance(_WALLET_ETH) - self._float, 0.0)
 
     def _deleverage(self, desk: Desk) -> None:
         """Back to the target LTV, then the hedge."""

@@ -157,21 +157,22 @@ class Counterparts:
     ) -> Position:
         """Balances and the settlements that they contain, new ones apart from those seen before.
 
-        Read until no settlement came between the two: else a funding would be in the balance and not in the list. Stamps of
-        venues and blocks are before or after our clock's: the question reaches back, and what was seen is known by its id.
+        Balances are read until the settlements after them are those known before: else a funding would be in the balance
+        and not in the list. Stamps of venues and blocks are before or after our clock's: the question reaches back, and
+        what was seen is known by its id.
 
         Raises:
             ComponentError: VEN-003, the venues did not stand still for long enough.
         """
-        wanted = list(keys)
+        wanted, before = list(keys), set(seen)
         for _ in range(_READS):
-            before = await self.settlements(since - _OVERLAP, now() + _AHEAD)
             balances = await self.balances(wanted)
             until = now()
             after = {identity(found): found for found in await self.settlements(since - _OVERLAP, until + _AHEAD)}
-            if {identity(found) for found in before} == after.keys():
+            if after.keys() <= before:
                 new = [found for name, found in after.items() if name not in seen]
                 return Position(balances, new, tuple(after), until)
+            before |= after.keys()
         raise ComponentError("VEN-003", f"settlements kept coming in over {_READS} reads of the balances", _COMPONENT)
 
     async def claim(self) -> None:

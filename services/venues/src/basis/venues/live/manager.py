@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from basis.venues.live.counterparts import LiveFactory
 
 _COMPONENT = "venue_interface_manager"
+_ETHER = "wallet:BaseToken:ETH"
 _PAYMENTS = frozenset({FeedKind.EVENT, FeedKind.REWARD})
 
 
@@ -192,6 +193,7 @@ class LiveVenueManager:
         row, _ = await self._row(setup, now, now - timedelta(seconds=config.time_step_s))
         if request.run_mode == "live":
             held = await setup.counterparts.balances(config.position_subscriptions)
+            await _require_gas(setup)
         else:
             held = {config.initial_key(): request.initial_capital}
         equity = sum(quantity * setup.valuer.unit_share(key, row) for key, quantity in held.items() if quantity)
@@ -366,6 +368,21 @@ class LiveVenueManager:
                 moved = sum(event.deltas.get(key, 0.0) for event in here.settlements)
                 balances[key] = request.ledger.get(key, 0.0) + moved
         return balances, list(here.settlements)
+
+
+async def _require_gas(setup: Setup) -> None:
+    """A wallet without ether can send nothing, not even what gets it out of a position.
+
+    Raises:
+        InputError: VEN-008.
+    """
+    config = setup.config
+    if config.wallet is None:
+        return
+    there = (await setup.counterparts.balances([_ETHER]))[_ETHER]
+    if there < config.live.gas_eth:
+        message = f"the wallet has {there:g} ETH for gas, live.gas_eth is {config.live.gas_eth:g}: send it there first"
+        raise InputError("VEN-008", message, _COMPONENT)
 
 
 def _column(before: float, value: float, ticks: int, is_payment: bool) -> codec.FloatArray:

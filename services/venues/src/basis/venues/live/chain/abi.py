@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 from eth_abi.abi import decode, encode
@@ -10,6 +11,11 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 _STEP = "(uint256,address,address,address,uint256,uint256,uint256)"
+
+
+@cache
+def _hashed(signature: str) -> bytes:
+    return keccak(text=signature)
 
 
 class Function(NamedTuple):
@@ -25,7 +31,7 @@ class Function(NamedTuple):
     @property
     def selector(self) -> bytes:
         """First four bytes of a call."""
-        return keccak(text=f"{self.name}({','.join(self.takes)})")[:4]
+        return _hashed(f"{self.name}({','.join(self.takes)})")[:4]
 
     def data(self, *args: object) -> str:
         """Call data, hex."""
@@ -50,7 +56,7 @@ class Event(NamedTuple):
     @property
     def topic(self) -> bytes:
         """Its first topic."""
-        return keccak(text=f"{self.name}({','.join((*self.indexed, *self.plain))})")
+        return _hashed(f"{self.name}({','.join((*self.indexed, *self.plain))})")
 
     def read(self, topics: list[bytes], data: bytes) -> tuple[Any, ...]:
         """Arguments in the order of the signature."""

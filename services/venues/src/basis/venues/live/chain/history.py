@@ -18,15 +18,17 @@ from basis.venues.live.chain.receipts import ETH_KEY, decimals_of, in_tokens, re
 from basis.venues.live.chain.rpc import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic import JsonValue
 
     from basis.models.chain_config import OnChainConfig
     from basis.venues.live.chain.receipts import Decoder
-    from basis.venues.live.chain.rpc import Rpc
+    from basis.venues.live.chain.rpc import Block, Rpc
     from basis.venues.live.chain.state import Book
 
+_PROBES = 16
+"""Blocks that are looked at in one request."""
 _REWARDS = {"EIGEN": "etherfi", "ETHFI": "etherfi", "KING": "etherfi"}
 
 
@@ -57,44 +59,56 @@ class History:
 
     async def settlements(self, since: datetime, until: datetime) -> list[Settlement]:
         """Everything in the blocks with a time in (since, until], by time."""
-        first = max(await self._after(since.timestamp()), 1)  # nothing is before the first block
-        last = await self._after(until.timestamp()) - 1
+        first, last = await self._range(since.timestamp(), until.timestamp())
         if last < first:
             return []
+        # ether and nonce at both ends, tokens that came, liquidations: one request, and mostly all there is
+        *ends, came, liquidated = await self._rpc.batch(
+            [*self._end(first - 1), *self._end(last), *self._questions(first, last)]
+        )
+        before, after = (_Ends(*(int(one, 16) for one in pair)) for pair in (ends[:2], ends[2:]))
         found = [
-            *await self._tokens(first, last),
-            *await self._liquidations(first, last),
-            *await self._ether(first, last),
+            *await self._tokens(came),
+            *await self._liquidations(liquidated),
+            *await self._ether(first, last, before, after),
         ]
         return [settlement for _, settlement in sorted(found, key=lambda one: one[0])]
 
     # -------------------------------------------------------------------------------------------------- blocks
 
-    async def _after(self, when: float) -> int:
+    async def _range(self, since: float, until: float) -> tuple[int, int]:
+        """First and last block with a time in (since, until]; nothing is before the first block."""
+        latest = await self._rpc.block()
+        last = latest.number
+        if latest.timestamp > until:
+            last = await self._after(until, latest) - 1
+        return max(await self._after(since, latest), 1), last
+
+    async def _after(self, when: float, latest: Block) -> int:
         """Number of the first block later than a time; one beyond the last where there is none."""
-        low, high = 0, (await self._rpc.block()).number + 1
-        step = 1
-        while high - step > 0:  # most questions are about the last few blocks
-            if (await self._rpc.block(high - step)).timestamp <= when:
-                low = high - step + 1
-                break
-            high -= step
-            step *= 4
-        while low < high:
-            middle = (low + high) // 2
-            if (await self._rpc.block(middle)).timestamp > when:
-                high = middle
-            else:
-                low = middle + 1
+        if latest.timestamp <= when:
+            return latest.number + 1
+        low, high = 0, latest.number
+        probes = [latest.number - 4**power for power in range(16) if latest.number - 4**power > 0]
+        while low < high:  # most questions are about the last few blocks: those are looked at first, many at once
+            for one in await self._rpc.blocks(probes):
+                if one.timestamp > when:
+                    high = min(high, one.number)
+                else:
+                    low = max(low, one.number + 1)
+            step = max((high - low) // _PROBES, 1)
+            probes = list(range(low, high, step))
         return low
 
+    def _end(self, block: int) -> list[tuple[str, list[Any]]]:
+        """What asks for the wallet's ether and nonce after a block."""
+        return [
+            ("eth_getBalance", [self._book.owner, hex(block)]),
+            ("eth_getTransactionCount", [self._book.owner, hex(block)]),
+        ]
+
     async def _ends(self, block: int) -> _Ends:
-        native, nonce = await self._rpc.batch(
-            [
-                ("eth_getBalance", [self._book.owner, hex(block)]),
-                ("eth_getTransactionCount", [self._book.owner, hex(block)]),
-            ]
-        )
+        native, nonce = await self._rpc.batch(self._end(block))
         return _Ends(int(native, 16), int(nonce, 16))
 
     async def _changed(self, first: int, last: int, before: _Ends, after: _Ends) -> list[tuple[int, int]]:
@@ -110,8 +124,20 @@ class History:
 
     # ------------------------------------------------------------------------------------------------ arrivals
 
-    async def _ether(self, first: int, last: int) -> list[tuple[tuple[int, int], Settlement]]:
-        before, after = await self._ends(first - 1), await self._ends(last)
+    def _questions(self, first: int, last: int) -> list[tuple[str, list[Any]]]:
+        """What asks for tokens that came to the wallet, and for its liquidations."""
+        stretch = {"fromBlock": hex(first), "toBlock": hex(last)}
+        came = ["0x" + abi.TRANSFERRED.topic.hex(), None, self._topic]
+        liquidated = ["0x" + abi.LIQUIDATED.topic.hex(), None, None, self._topic]
+        tokens = [at.lower() for at in self._book.tokens.values()]
+        return [
+            ("eth_getLogs", [{**stretch, "address": tokens, "topics": came}]),
+            ("eth_getLogs", [{**stretch, "address": self._config.aave.pool, "topics": liquidated}]),
+        ]
+
+    async def _ether(
+        self, first: int, last: int, before: _Ends, after: _Ends
+    ) -> list[tuple[tuple[int, int], Settlement]]:
         found = []
         for number, change in await self._changed(first, last, before, after):
             (block,) = await self._rpc.batch([("eth_getBlockByNumber", [hex(number), True])])
@@ -167,16 +193,9 @@ class History:
                     found.append(("etherfi", int(amount), place))
         return found
 
-    async def _tokens(self, first: int, last: int) -> list[tuple[tuple[int, int], Settlement]]:
+    async def _tokens(self, logs: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[int, int], Settlement]]:
         """Tokens sent to the wallet by transactions of others."""
         names = {at.lower(): name for name, at in self._book.tokens.items()}
-        query: dict[str, Any] = {
-            "address": list(names),
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
-            "topics": ["0x" + abi.TRANSFERRED.topic.hex(), None, self._topic],
-        }
-        (logs,) = await self._rpc.batch([("eth_getLogs", [query])])
         senders = (
             await self._rpc.batch([("eth_getTransactionByHash", [one["transactionHash"]]) for one in logs])
             if logs
@@ -220,14 +239,7 @@ class History:
 
     # -------------------------------------------------------------------------------------------- liquidations
 
-    async def _liquidations(self, first: int, last: int) -> list[tuple[tuple[int, int], Settlement]]:
-        query: dict[str, Any] = {
-            "address": self._config.aave.pool,
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
-            "topics": ["0x" + abi.LIQUIDATED.topic.hex(), None, None, self._topic],
-        }
-        (logs,) = await self._rpc.batch([("eth_getLogs", [query])])
+    async def _liquidations(self, logs: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[int, int], Settlement]]:
         found = []
         for log in logs:
             (receipt,) = await self._rpc.batch([("eth_getTransactionReceipt", [log["transactionHash"]])])

@@ -5,9 +5,10 @@ The address of an RPC service holds its key: it is in no message of ours, and wh
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from aiohttp import ClientConnectorError, ClientError, ClientResponseError
+from aiohttp import ClientConnectorError, ClientError, ClientResponseError, ClientSession, TCPConnector
 from eth_abi.exceptions import DecodingError
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COMPONENT = "ethereum"
+_KEPT_S = 5.0
+"""How long an idle connection is kept: less than services do, so that none is used that the other end has just closed."""
 _BATCH = 100
 """Reads in one request; services refuse much larger ones."""
 
@@ -81,6 +84,8 @@ class Rpc:
         )
         self.w3 = AsyncWeb3(provider)
         self._provider = provider
+        self._session: ClientSession | None = None
+        self._opening = asyncio.Lock()
 
     def __repr__(self) -> str:
         return "Rpc(<address withheld>)"
@@ -88,6 +93,14 @@ class Rpc:
     async def close(self) -> None:
         """Let go of connections."""
         await self._provider.disconnect()
+        self._session = None
+
+    async def _connect(self) -> None:
+        """web3's own session shakes hands anew for every request: one that keeps its connection for a while instead."""
+        async with self._opening:
+            if self._session is None:
+                mine = ClientSession(raise_for_status=True, connector=TCPConnector(keepalive_timeout=_KEPT_S))
+                self._session = await self._provider.cache_async_session(mine)
 
     async def ask(self, question: Awaitable[T]) -> T:
         """Await a request; its failures become ours.
@@ -96,6 +109,8 @@ class Rpc:
             Reverted: a call that the EVM refused.
             Retryable: VEN-002 no answer in time, VEN-003 no connection or an answer that is none, VEN-006 too many requests.
         """
+        if self._session is None:
+            await self._connect()
         try:
             return await question
         except ContractLogicError as error:
@@ -142,8 +157,22 @@ class Rpc:
 
     async def block(self, number: int | str = "latest") -> Block:
         """A block."""
-        found = await self.ask(self.w3.eth.get_block(number))  # type: ignore[arg-type]
-        return Block(found["number"], found["timestamp"], found["baseFeePerGas"], HexBytes(found["hash"]).to_0x_hex())
+        return (await self.blocks([number]))[0]
+
+    async def blocks(self, numbers: Sequence[int | str]) -> list[Block]:
+        """Several, in one request.
+
+        Raises:
+            Retryable: the node does not have one of them.
+        """
+        wanted = [hex(one) if isinstance(one, int) else one for one in numbers]
+        rows = await self.batch([("eth_getBlockByNumber", [one, False]) for one in wanted])
+        if None in rows:
+            raise Retryable("VEN-003", f"the node has no block {wanted[rows.index(None)]}", COMPONENT)
+        return [
+            Block(int(row["number"], 16), int(row["timestamp"], 16), int(row["baseFeePerGas"], 16), row["hash"])
+            for row in rows
+        ]
 
     async def _batch(self, requests: Sequence[tuple[RPCEndpoint, Any]]) -> list[Any]:
         found: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.instruments import AAVE_RESERVES
@@ -150,16 +151,19 @@ async def read_state(rpc: Rpc, config: OnChainConfig, book: Book, now: float) ->
         "feeds": [Read(at, abi.LATEST_ROUND) for at in config.aave.feeds.values()],
         "rest": [Read(pool, abi.USER_EMODE, (owner,)), Read(pool, abi.FLASH_PREMIUM)],
     }
-    answers = iter(await rpc.read([one for reads in asks.values() for one in reads], block.number))
+    told, (native, nonce, pending) = await asyncio.gather(
+        rpc.read([one for reads in asks.values() for one in reads], block.number),
+        rpc.batch(
+            [
+                ("eth_getBalance", [owner, hex(block.number)]),
+                ("eth_getTransactionCount", [owner, "latest"]),
+                ("eth_getTransactionCount", [owner, "pending"]),
+            ]
+        ),
+    )
+    answers = iter(told)
     found = {name: [next(answers) for _ in reads] for name, reads in asks.items()}
     _check_oracle(config, dict(zip(reserves, found["prices"], strict=True)), found["feeds"], block)
-    native, nonce, pending = await rpc.batch(
-        [
-            ("eth_getBalance", [owner, hex(block.number)]),
-            ("eth_getTransactionCount", [owner, "latest"]),
-            ("eth_getTransactionCount", [owner, "pending"]),
-        ]
-    )
     by = {one: dict(zip(reserves, found[one], strict=True)) for one in _BY_RESERVE}
     return State(
         block,
