@@ -79,7 +79,8 @@ class LiveService:
         """Ask the venues whether the run may begin, and hand it to the engines.
 
         Raises:
-            InputError: CONFIG-001 a mode without a strategy; VEN-016 live trading is not armed.
+            InputError: CONFIG-001 a mode without a strategy; VEN-016 live trading is not armed; RUN-004 another live run has an
+                account of it.
             ComponentError: what a venue lacks (VEN-00x, DATA-00x), or BUS-002, a service is not there.
         """
         config = prepared.merged.config
@@ -87,6 +88,8 @@ class LiveService:
             message = f"{config.mode} is not armed for live trading: set live.enabled to true in its configuration"
             raise InputError("VEN-016", message, _COMPONENT)
         await self._check_strategy(config.mode)
+        if prepared.run_mode == "live":
+            await self._require_free(config)
         cid = new_correlation_id()
         ready = await self._bus.request(
             subjects.venues_ready(cid),
@@ -149,12 +152,9 @@ class LiveService:
             return (await self.record(correlation_id)).status
         except InputError:
             try:
-                queued = await self._bus.jetstream.get_last_msg(
-                    subjects.STREAM_LIVE, subjects.live_submit(correlation_id)
-                )
+                submit = await self._submitted(correlation_id)
             except NotFoundError:
                 return (await self.record(correlation_id)).status
-        submit = codec.decode(queued.data or b"", RunSubmit)
         mode = RunConfig.model_validate_json(submit.config).mode
         return RunStatus(correlation_id=correlation_id, strategy=mode, status="queued", total_ticks=0)
 
@@ -167,6 +167,23 @@ class LiveService:
         if isinstance(built, list) and mode not in built:
             message = f"mode {mode!r} has no strategy in this version; built: {', '.join(built)}"
             raise InputError("CONFIG-001", message, _COMPONENT)
+
+    async def _require_free(self, config: RunConfig) -> None:
+        """One account, one run: an emergency stop cancels all that is open there, and what another does is a mismatch."""
+        for record in await self.list():
+            cid = record.status.correlation_id
+            if record.run_mode != "live" or record.status.status in ENDED:
+                continue
+            with contextlib.suppress(NotFoundError):
+                other = RunConfig.model_validate_json((await self._submitted(cid)).config)
+                if shared := [str(venue) for venue in config.venues if venue in other.venues]:
+                    message = f"{', '.join(shared)}: live run {cid} of {other.mode} has the account: stop it first"
+                    raise InputError("RUN-004", message, _COMPONENT)
+
+    async def _submitted(self, correlation_id: str) -> RunSubmit:
+        """A paper or live run as it was handed to the engines; it is in the work queue until it has ended."""
+        found = await self._bus.jetstream.get_last_msg(subjects.STREAM_LIVE, subjects.live_submit(correlation_id))
+        return codec.decode(found.data or b"", RunSubmit)
 
     async def record(self, correlation_id: str) -> RunRecord:
         """Entry of a paper or live run.
@@ -237,12 +254,12 @@ class LiveService:
         """Tell the engine of a run, until it says that it heard.
 
         Raises:
-            InputError: RUN-001.
+            InputError: RUN-001; RUN-003, it has ended.
             ComponentError: BUS-002, no engine answers: it died, and another one has not taken over yet.
         """
         record = await self.record(correlation_id)
         if record.status.status in ENDED:
-            raise InputError("ENGINE-003", f"run {correlation_id} has ended: {record.status.status}", _COMPONENT)
+            raise InputError("RUN-003", f"run {correlation_id} has ended: {record.status.status}", _COMPONENT)
         payload = codec.encode(request)
         heard = b"no engine"
         for _ in range(_CONTROL_TRIES):

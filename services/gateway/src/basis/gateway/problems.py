@@ -67,6 +67,7 @@ _STATUSES: Final = {
     "RUN-001": HTTPStatus.NOT_FOUND,
     "RUN-002": HTTPStatus.CONFLICT,
     "RUN-003": HTTPStatus.CONFLICT,
+    "RUN-004": HTTPStatus.CONFLICT,
     "LOG-004": HTTPStatus.CONFLICT,  # what is on disk contradicts itself: asking again will not help
     "VEN-005": HTTPStatus.UNPROCESSABLE_ENTITY,  # this deployment has no access to the venue: another request may do
     "AUTH-001": HTTPStatus.UNAUTHORIZED,

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/live", tags=["live"], route_class=http.StrictRoute)
 RunId = Annotated[str, Depends(http.run_id)]
 
 
-@router.post("/start", status_code=202, operation_id="start_live", responses=responses(413, 422, 503))
+@router.post("/start", status_code=202, operation_id="start_live", responses=responses(409, 413, 422, 503))
 async def start(body: LiveRequest, request: Request, context: Ctx) -> Accepted:
     """Start a paper or live run; a live one only where configuration, environment and key arm it."""
     prepared = await asyncio.to_thread(prepare_live, body, context.settings.configs_dir)
@@ -46,13 +46,17 @@ async def live_performance(correlation_id: RunId, context: Ctx) -> LivePerforman
     return performance(await context.live.record(correlation_id), await context.backtests.outcome(correlation_id))
 
 
-@router.post("/{correlation_id}/stop", status_code=202, operation_id="stop_live", responses=responses(404, 422, 503))
+@router.post(
+    "/{correlation_id}/stop", status_code=202, operation_id="stop_live", responses=responses(404, 409, 422, 503)
+)
 async def stop(correlation_id: RunId, context: Ctx) -> RunStatus:
     """End a run after the tick in hand; positions stay as they are."""
     return (await context.live.stop(correlation_id)).status
 
 
-@router.post("/{correlation_id}/emergency-stop", operation_id="emergency_stop", responses=responses(404, 413, 422, 503))
+@router.post(
+    "/{correlation_id}/emergency-stop", operation_id="emergency_stop", responses=responses(404, 409, 413, 422, 503)
+)
 async def emergency_stop(correlation_id: RunId, body: EmergencyStopRequest, context: Ctx) -> Stopped:
     """No new order, open orders cancelled, then the run ends; with ``unwind`` once all positions are closed."""
     halted = await context.live.emergency_stop(correlation_id, unwind=body.unwind, reason=body.reason)
@@ -61,7 +65,10 @@ async def emergency_stop(correlation_id: RunId, body: EmergencyStopRequest, cont
 
 
 @router.post(
-    "/{correlation_id}/rebalance", status_code=202, operation_id="rebalance_live", responses=responses(404, 422, 503)
+    "/{correlation_id}/rebalance",
+    status_code=202,
+    operation_id="rebalance_live",
+    responses=responses(404, 409, 422, 503),
 )
 async def rebalance(correlation_id: RunId, context: Ctx) -> RunStatus:
     """Re-target at the next tick."""
