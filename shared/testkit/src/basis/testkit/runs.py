@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,6 +140,8 @@ _TYPICAL: Final[dict[str, float]] = {
 }
 
 
+@cache
 def _file(folder: str, name: str) -> dict[str, Any]:
+    """One of the project's own files; read once, for conformance suites ask thousands of times. Not to be changed."""
     found: dict[str, Any] = yaml.safe_load((CONFIGS / folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -419,9 +419,17 @@ class VenueConformance(ABC):
 
     def _unit(self, key: str, case: Case) -> float:
         """USD value of one unit: the venue's own price where the case names one, else the mode's."""
-        if key in case.prices:
-            return case.prices[key]
-        return Valuer.of(self.config()).unit_usd(key, case.market)
+        return case.prices[key] if key in case.prices else self._valuer().unit_usd(key, case.market)
+
+    def _valuer(self) -> Valuer:
+        """Values of the venue's configuration; it is the same whenever a suite is asked for it."""
+        found = type(self).__dict__.get("_known_valuer")
+        if not isinstance(found, Valuer):
+            found = Valuer.of(self.config())
+            type(self)._known_valuer = found
+        return found
+
+    _known_valuer: ClassVar[Valuer | None] = None
 
     def _value(self, ledger: Mapping[str, float], case: Case) -> float:
         return math.fsum(quantity * self._unit(key, case) for key, quantity in _items(ledger))
