@@ -44,8 +44,8 @@ def documented_models() -> list[type[FrozenModel]]:
     parameters = importlib.import_module("basis.models.strategy_config")
     found = [
         *events.EVENT_MODELS.values(),
-        messages.Order,
-        messages.ExecutionHandshake,
+        importlib.import_module("basis.models.order").Order,
+        importlib.import_module("basis.models.execution").ExecutionHandshake,
         config.RunConfig,
         config.ModeConfig,
         *_defined_in(messages),
@@ -56,7 +56,7 @@ def documented_models() -> list[type[FrozenModel]]:
 
 def _defined_in(module: Any) -> Iterable[type[FrozenModel]]:
     for _, found in inspect.getmembers(module, inspect.isclass):
-        if issubclass(found, FrozenModel) and found.__module__ == module.__name__:
+        if issubclass(found, FrozenModel) and f"{found.__module__}.".startswith(f"{module.__name__}."):
             yield found
 
 

@@ -131,7 +131,8 @@ class Account:
 @contextlib.contextmanager
 def impatient(venue: ChainVenue, confirm_s: float = 0.6) -> Iterator[None]:
     """Silence is soon taken for what it is. Only around calls that meet it: a loaded machine must not look like a silent one."""
-    kwargs, tracker = venue._rpc._provider._request_kwargs, venue._tracker
+    kwargs: Any = venue._rpc._provider._request_kwargs
+    tracker = venue._tracker
     before = dict(kwargs), tracker._config
     kwargs["timeout"] = 0.3
     tracker._config = tracker._config.model_copy(update={"confirm_timeout_s": confirm_s})

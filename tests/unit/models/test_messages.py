@@ -107,7 +107,7 @@ def test_control_knows_two_commands() -> None:
 MODELS = [
     found
     for _, found in inspect.getmembers(messages, inspect.isclass)
-    if issubclass(found, FrozenModel) and found.__module__ == messages.__name__
+    if issubclass(found, FrozenModel) and found.__module__.startswith("basis.models.messages.")
 ]
 
 
