@@ -217,7 +217,7 @@ def test_source_that_contradicts_the_file_is_refused(servers: dict[str, Exchange
     [
         ("binance/dogeusdt_spot_1h", "no market DOGE/USDT"),
         ("binance/btcusdt_spot_2h", "no series of an exchange"),
-        ("aave_v3/usdt", "no series of an exchange"),
+        ("aave_v3/usdc", "no series of an exchange or of the chain"),
         ("../etc/passwd", "no series of an exchange"),
     ],
 )

@@ -247,17 +247,24 @@ def data_check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catal
 def data_fetch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Catalogue; made where it is missing.")],
     series: Annotated[
-        list[str] | None, typer.Argument(metavar="SERIES", help="e.g. binance/btcusdt_perp_1h, okx/ethusdt_funding.")
+        list[str] | None, typer.Argument(metavar="SERIES", help="e.g. binance/btcusdt_perp_1h, aave_v3/usdt.")
     ] = None,
-    mode: Annotated[list[str] | None, typer.Option("--mode", help="All exchange series that a mode reads.")] = None,
+    mode: Annotated[
+        list[str] | None, typer.Option("--mode", help="All series that a mode reads and a source has.")
+    ] = None,
     start: Annotated[str, typer.Option(help="First time, ISO 8601, UTC.")] = "2024-01-01",
     end: Annotated[str | None, typer.Option(help="Before this time. Default: now.")] = None,
+    requests_per_s: Annotated[
+        float, typer.Option(min=0.1, help="Pace of the questions to the node of the chain; a batch is one.")
+    ] = 10.0,
     json_: Json = False,
 ) -> None:
-    """Download bars and funding of exchanges; goes on where it was interrupted, extends what is there."""
+    """Download series of exchanges, and of the chain (BASIS_RPC_URL); goes on where it was interrupted, extends what is there."""
     from basis.cli.commands import data_fetch as found  # noqa: PLC0415
 
-    raise typer.Exit(found.command(folder, series or [], mode or [], start, end, as_json=json_))
+    raise typer.Exit(
+        found.command(folder, series or [], mode or [], start, end, requests_per_s=requests_per_s, as_json=json_)
+    )
 
 
 @analyze_app.command("lookahead")

@@ -1,4 +1,4 @@
-"""``basis data fetch``: bars and funding of exchanges into a catalogue."""
+"""``basis data fetch``: series of exchanges and of the chain into a catalogue."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from basis.runtime import config_loader
 from basis.runtime.settings import Settings
 from basis.venues.fetch.exchange import ExchangeSource
 from basis.venues.fetch.fetcher import fetch
-from basis.venues.fetch.series import is_exchange_series, plan_of
+from basis.venues.fetch.series import CHAIN, is_chain_series, is_exchange_series, plan_of
 from basis.venues.live.cex.factory import read_config
+from basis.venues.live.secrets import require_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from basis.venues.fetch.chain import ChainSource
     from basis.venues.fetch.fetcher import Fetched, Progress
     from basis.venues.fetch.series import SeriesPlan
+    from basis.venues.fetch.source import Source
 
 
 class Wanted(NamedTuple):
@@ -39,7 +42,14 @@ class Wanted(NamedTuple):
 
 
 def command(
-    folder: Path, series: Sequence[str], modes: Sequence[str], start: str, end: str | None, *, as_json: bool
+    folder: Path,
+    series: Sequence[str],
+    modes: Sequence[str],
+    start: str,
+    end: str | None,
+    *,
+    requests_per_s: float,
+    as_json: bool,
 ) -> int:
     """Fetch; exit code 2 where nothing can be asked for, 1 where a source failed: the next call goes on from there."""
     try:
@@ -47,7 +57,7 @@ def command(
     except ComponentError as error:
         return refusal(error, 2, as_json=as_json)
     try:
-        done = asyncio.run(_fetch(wanted, show=sys.stderr.isatty() and not as_json))
+        done = asyncio.run(_fetch(wanted, requests_per_s, show=sys.stderr.isatty() and not as_json))
     except InputError as error:
         return refusal(error, 2, as_json=as_json)
     except ComponentError as error:
@@ -64,7 +74,9 @@ def _wanted(folder: Path, series: Sequence[str], modes: Sequence[str], start: st
     names = list(series)
     for mode in modes:
         config = config_loader.load(Settings().configs_dir, mode).config
-        names += [feed.series for feed in config.feeds() if is_exchange_series(feed.series)]
+        names += [
+            feed.series for feed in config.feeds() if is_exchange_series(feed.series) or is_chain_series(feed.series)
+        ]
     if not names:
         raise InputError("CONFIG-003", "nothing to fetch: name series, or modes with --mode", "cli")
     plans = tuple(plan_of(name) for name in dict.fromkeys(names))
@@ -82,16 +94,34 @@ def _ms(moment: str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-async def _fetch(wanted: Wanted, *, show: bool) -> list[Fetched]:
-    """Exchange by exchange, series by series: an exchange's limits are for all of its series together."""
+async def _fetch(wanted: Wanted, requests_per_s: float, *, show: bool) -> list[Fetched]:
+    """Source by source, series by series: the limits of an exchange or a node are for all of its series together."""
     done: list[Fetched] = []
     async with AsyncExitStack() as stack:
         bars = stack.enter_context(_bars(show=show))
-        for venue in dict.fromkeys(plan.venue for plan in wanted.plans):
-            source = await stack.enter_async_context(ExchangeSource(venue, read_config(venue)))
+        # the chain first: that there is no node is said before anything is asked
+        for venue in sorted(dict.fromkeys(plan.venue for plan in wanted.plans), key=lambda venue: venue != CHAIN):
+            source: Source
+            if venue == CHAIN:
+                source = await stack.enter_async_context(_chain(requests_per_s))
+            else:
+                source = await stack.enter_async_context(ExchangeSource(venue, read_config(venue)))
             plans = [plan for plan in wanted.plans if plan.venue == venue]
             done += await fetch(wanted.folder, plans, source, wanted.start_ms, wanted.end_ms, _Drawer(bars))
     return done
+
+
+def _chain(requests_per_s: float) -> ChainSource:
+    """The node and the addresses that the environment names."""
+    from basis.venues.fetch.chain import ChainSource  # noqa: PLC0415 - web3 takes a second
+    from basis.venues.live.chain.factory import load_addresses  # noqa: PLC0415
+
+    try:
+        return ChainSource(load_addresses(), require_secret("BASIS_RPC_URL"), requests_per_s)
+    except InputError:
+        raise
+    except ComponentError as error:
+        raise InputError(error.error_code, error.message, "fetch") from None
 
 
 def _bars(*, show: bool) -> AbstractContextManager[Bars | None]:

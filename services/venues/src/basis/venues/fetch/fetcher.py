@@ -101,11 +101,10 @@ async def _series(
         store.keep(start, end, page)
         asked, rows = asked + 1, rows + len(page.times)
         on_progress(Progress(plan.name, end - start_ms, total, rows))
-    whole = store.finish()
+    whole = store.finish(lambda rows: check_rows(plan, rows))
     if not len(whole.times):
         message = f"series {plan.name}: the source has no row of that time"
         raise InputError("DATA-001", message, "fetch")
-    check_rows(plan, whole)
     on_progress(Progress(plan.name, total, total, rows))
     first, last = int(whole.times[0]), int(whole.times[-1])
     return Fetched(plan.name, len(whole.times), rows, asked, first, last, tuple(gaps(plan, whole)))

@@ -22,6 +22,24 @@ BARS = ("open", "high", "low", "close", "volume")
 """Fields of bars."""
 FUNDING = ("funding_rate",)
 """Field of funding."""
+CHAIN = "ethereum"
+"""In place of an exchange, of series that are read from the chain."""
+_CHAIN_FIELDS = {
+    "index": (
+        "liquidity_index",
+        "variable_borrow_index",
+        "supply_apr",
+        "borrow_apr",
+        "total_supplied",
+        "total_variable_debt",
+    ),
+    "price": ("price_usd",),
+    "rate": ("price_eth",),
+    "gas": ("base_fee_gwei", "priority_fee_p25_gwei", "priority_fee_p50_gwei", "priority_fee_p75_gwei"),
+}
+_DAY_MS = 86_400_000
+_TOKENS = {"usdt": "USDT", "weth": "WETH", "weeth": "weETH", "wsteth": "wstETH"}
+_INDICES = ("liquidity_index", "variable_borrow_index")
 _NAME = re.compile(
     r"(?P<venue>[a-z0-9]+)/(?P<pair>[a-z0-9]+)_(?:(?P<kind>spot|perp)_(?P<bar>1m|5m|15m|1h)|(?P<funding>funding))"
 )
@@ -32,25 +50,25 @@ _STAMP_SLACK_MS = 10_000
 
 
 class SeriesPlan(NamedTuple):
-    """One series of an exchange."""
+    """One series of an exchange, or of the chain."""
 
     name: str
     """Series of the catalogue, e.g. ``binance/btcusdt_perp_1h``."""
     venue: str
-    """Exchange."""
+    """Exchange, or ``ethereum``."""
     pair: str
-    """Symbol of the system, e.g. BTCUSDT."""
-    kind: Literal["spot", "perp", "funding"]
-    """Bars of a spot market or of a perp, or funding."""
+    """Symbol of the system, e.g. BTCUSDT; of the chain a token, empty for gas."""
+    kind: Literal["spot", "perp", "funding", "index", "price", "rate", "gas"]
+    """Bars of a spot market or of a perp, or funding; Aave's indices, oracle prices in USD, ETH per staked token, or gas."""
     bar: str
-    """Length of a bar in ccxt's words; empty for funding."""
+    """Length of a bar in ccxt's words; empty for all else."""
     period_ms: int
     """Regular distance of two rows."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Columns besides the timestamp."""
-        return FUNDING if self.kind == "funding" else BARS
+        return _CHAIN_FIELDS.get(self.kind) or (FUNDING if self.kind == "funding" else BARS)
 
     @property
     def perp(self) -> bool:
@@ -58,17 +76,31 @@ class SeriesPlan(NamedTuple):
         return self.kind != "spot"
 
 
+_CHAIN_PLANS = {
+    plan.name: plan
+    for plan in (
+        *(SeriesPlan(f"aave_v3/{name}", CHAIN, token, "index", "", _DAY_MS) for name, token in _TOKENS.items()),
+        *(SeriesPlan(f"oracle/{name}_usd", CHAIN, token, "price", "", _DAY_MS) for name, token in _TOKENS.items()),
+        *(SeriesPlan(f"oracle/{name}_eth", CHAIN, _TOKENS[name], "rate", "", _DAY_MS) for name in ("weeth", "wsteth")),
+        SeriesPlan("gas/ethereum_fees", CHAIN, "", "gas", "", 2 * 3_600_000),
+    )
+}
+"""Series of the chain by name."""
+
+
 def plan_of(name: str) -> SeriesPlan:
     """Plan of a series by its name.
 
     Raises:
-        InputError: DATA-001, no series of an exchange; says what names there are.
+        InputError: DATA-001, no series of an exchange or of the chain; says what names there are.
     """
+    if (chain := _CHAIN_PLANS.get(name)) is not None:
+        return chain
     match = _NAME.fullmatch(name)
     if match is None or match["venue"] not in CEX_VENUES:
         message = (
-            f"{name!r} is no series of an exchange: expected <{'|'.join(CEX_VENUES)}>/<pair>_<spot|perp>_<1m|5m|15m|1h> "
-            "or <exchange>/<pair>_funding"
+            f"{name!r} is no series of an exchange or of the chain: expected <{'|'.join(CEX_VENUES)}>/<pair>_<spot|perp>_"
+            f"<1m|5m|15m|1h>, <exchange>/<pair>_funding, or one of {', '.join(_CHAIN_PLANS)}"
         )
         raise InputError("DATA-001", message, _COMPONENT)
     pair = match["pair"].upper()
@@ -78,8 +110,13 @@ def plan_of(name: str) -> SeriesPlan:
     return SeriesPlan(name, match["venue"], pair, kind, match["bar"], _BARS_MS[match["bar"]])
 
 
+def is_chain_series(name: str) -> bool:
+    """True where it is read from the chain."""
+    return name in _CHAIN_PLANS
+
+
 def is_exchange_series(name: str) -> bool:
-    """True where :func:`plan_of` knows it."""
+    """True where :func:`plan_of` knows it as one of an exchange."""
     match = _NAME.fullmatch(name)
     return match is not None and match["venue"] in CEX_VENUES
 
@@ -137,12 +174,30 @@ def check_rows(plan: SeriesPlan, rows: Rows) -> None:
     if plan.kind == "funding":
         _refuse(plan, rows, np.abs(rows.columns["funding_rate"]) >= 1.0, "has a funding_rate of 100 % or more")
         return
+    if plan.kind in _CHAIN_FIELDS:
+        _check_chain(plan, rows)
+        return
     opened, high, low, close, volume = (rows.columns[field] for field in BARS)
     _refuse(plan, rows, rows.times % plan.period_ms != 0, f"does not start at a multiple of {plan.bar}")
     _refuse(plan, rows, low <= 0.0, "has a low that is no price")
     _refuse(plan, rows, volume < 0.0, "has a volume below zero")
     _refuse(plan, rows, high < np.maximum(opened, close), "has a high below its open or close")
     _refuse(plan, rows, low > np.minimum(opened, close), "has a low above its open or close")
+
+
+def _check_chain(plan: SeriesPlan, rows: Rows) -> None:
+    _refuse(plan, rows, rows.times % plan.period_ms != 0, "is not at a multiple of its period")
+    for field in plan.fields:
+        values = rows.columns[field]
+        if field in _INDICES:
+            _refuse(plan, rows, values < 1.0, f"has a {field} below 1, where it began")
+            _refuse(
+                plan, rows, np.diff(values, prepend=values[:1]) < 0.0, f"has a {field} below that of the row before"
+            )
+        elif field in {"price_usd", "price_eth"}:
+            _refuse(plan, rows, values <= 0.0, f"has a {field} that is no price")
+        else:
+            _refuse(plan, rows, values < 0.0, f"has a {field} below zero")
 
 
 def _refuse(plan: SeriesPlan, rows: Rows, wrong: NDArray[np.bool_], words: str) -> None:

@@ -1,7 +1,7 @@
 """Where rows come from.
 
-The seam for other sources (logs and archive reads of a chain): make a :class:`Source`, and hand it to
-:func:`basis.venues.fetch.fetcher.fetch` for its series. Pages, resumption, checks and files are the same for all of them.
+The seam between sources (:mod:`.exchange`, :mod:`.chain`) and :func:`basis.venues.fetch.fetcher.fetch`. Pages, resumption, checks
+and files are the same for all of them.
 """
 
 from __future__ import annotations

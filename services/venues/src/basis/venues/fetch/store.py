@@ -19,6 +19,8 @@ from basis.venues.data.catalogue import Catalogue
 from basis.venues.fetch.series import Rows, empty, join
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from basis.venues.fetch.series import SeriesPlan
 
 _COMPONENT = "fetch"
@@ -84,8 +86,11 @@ class PageStore:
         times = table.column("timestamp").cast(pa.int64()).to_numpy()
         return Rows(times, {field: table.column(field).to_numpy() for field in self._plan.fields})
 
-    def finish(self) -> Rows:
-        """Join the pages with what the catalogue has, write the series, remove the pages.
+    def finish(self, check: Callable[[Rows], None]) -> Rows:
+        """Join the pages with what the catalogue has, check the whole, write the series, remove the pages.
+
+        Args:
+            check: raises where the whole cannot be a series although each page could.
 
         Raises:
             InputError: DATA-002, they contradict one another, or cannot be written; the catalogue is as it was.
@@ -95,6 +100,7 @@ class PageStore:
             return whole
         for _, _, file in pages:
             whole = join(self._plan, whole, self._read_page(file))
+        check(whole)
         if len(whole.times):
             self._write(self.path, whole)
         shutil.rmtree(self._folder, ignore_errors=True)

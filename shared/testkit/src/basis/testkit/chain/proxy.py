@@ -65,6 +65,21 @@ def _behind(asked: Any, answer: Any) -> bytes:
     return json.dumps(answer).encode()
 
 
+def _is_too_wide(asked: Any, most: int) -> bool:
+    logs = [
+        one["params"][0] for one in (asked if isinstance(asked, list) else [asked]) if one["method"] == "eth_getLogs"
+    ]
+    return any(int(one["toBlock"], 16) - int(one["fromBlock"], 16) >= most for one in logs)
+
+
+def _refused(asked: Any) -> bytes:
+    error = {"code": -32005, "message": "query exceeds the range that this service allows"}
+    answers = [
+        {"jsonrpc": "2.0", "id": one["id"], "error": error} for one in (asked if isinstance(asked, list) else [asked])
+    ]
+    return json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
+
+
 def healthy(methods: list[str]) -> Fate:
     """The rule of a node that works."""
     del methods
@@ -85,6 +100,10 @@ class FaultyNode:
         self.rule: Callable[[list[str]], Fate] = healthy
         self.seen: list[str] = []
         """Methods asked for, in order."""
+        self.most_blocks: int | None = None
+        """Most blocks that one question for logs may be about; more is refused, as services do."""
+        self.too_wide = 0
+        """Questions refused for that."""
         self.broken = asyncio.Event()
         """Set once a request did not pass."""
 
@@ -129,7 +148,11 @@ class FaultyNode:
         fate = self.rule(methods)
         if fate is not Fate.PASS:
             self.broken.set()
-        answer = b"" if fate in _UNSENT else await self._forward(body)
+        if self.most_blocks is not None and _is_too_wide(asked, self.most_blocks):
+            self.too_wide += 1
+            answer = _refused(asked)
+        else:
+            answer = b"" if fate in _UNSENT else await self._forward(body)
         if fate in {Fate.NEVER_ARRIVES, Fate.NO_ANSWER}:
             await reader.read()  # until the client gives up
         elif fate in _STATUS:
