@@ -202,7 +202,8 @@ async def _until(url: str, bus: str, orders: int, stages: bool, check: Any) -> l
             await client.subscribe(">", cb=hear)
         deadline, done, idle = time.monotonic() + _PATIENCE_S, -1, 0
         while True:
-            found = sum(is_order(row) for row in (await asyncio.to_thread(control, url, "heard"))["heard"])
+            # not the list itself: what it takes to tell would make orders wait
+            found = (await asyncio.to_thread(control, url, "state"))["requests"].get(ORDER, 0)
             if found >= orders:
                 return seen
             if time.monotonic() > deadline:

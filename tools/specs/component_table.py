@@ -131,6 +131,29 @@ COMPONENTS = (
         _tests("unit/components/test_venues_wallet", "unit/runtime/test_gas"),
     ),
     Component(
+        "live_engine",
+        "WallClockEngine",
+        _files(_STRATEGY, "wall_clock_engine", "service", "run_record"),
+        ("strategy_decisions", "orders"),
+        _tests("integration/test_paper_run", "integration/live/test_kill_points", "integration/live/test_live_http"),
+    ),
+    Component(
+        "live_trading",
+        "LiveVenueManager, intents, gate",
+        (
+            *_files(_VENUES, "live/manager", "live/counterparts", "live/ticks", "core/live_row", "live/executor"),
+            *_files(_VENUES, "live/intents", "live/gate", "core/limits", "live/dead_man", "core/live_fills"),
+            *_files(_VENUES, "live/interface", "live/errors"),
+            "shared/models/src/basis/models/live_config.py",
+        ),
+        ("execution_deltas",),
+        (
+            *_tests("integration/live/test_live_safety", "integration/live/test_kill_points"),
+            *_tests("integration/live/test_strategies_live", "integration/live/test_live_chain_run"),
+            *_tests("unit/venues/test_live_row", "unit/venues/test_live_fills"),
+        ),
+    ),
+    Component(
         "on_chain",
         "Live on-chain venue",
         (

@@ -213,6 +213,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """
         assessing = asyncio.create_task(self._assess(run, here, window))
         try:
+            await asyncio.sleep(0)  # the question is on its way before the record is made
             self._in_hand = InHand(tick=window.first_tick, requests=self._taken)
             kill_point("engine: before the tick is in hand")
             await self._save(state)

@@ -6,6 +6,7 @@ Paper: live market rows, simulated venues. Live: rows, balances, settlements and
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ class LiveVenueManager:
             self._factories = live_factories()  # ccxt and web3 are loaded by the first live run, not by backtests
         counterparts = Counterparts.of(config, self._factories, self._clock)
         await counterparts.open()
+        gc.collect()
+        gc.freeze()  # ccxt and its markets stay: looking through them at each collection would make an order wait
         return Setup(config, Valuer.of(config), VenueInterfaceFactory().simulated(config), counterparts)
 
     def beat(self, correlation_id: str) -> None:
