@@ -12,7 +12,7 @@ BASIS := .venv/bin/basis
 MODE ?= pure_lending_usdt
 ARGS ?=
 
-.PHONY: help setup backtest dashboard test chain contracts test-fast lint format bench golden up down reference docs clean
+.PHONY: help setup backtest dashboard live test chain contracts test-fast lint format bench golden up down reference docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ backtest: $(READY) ## run a backtest and print where to see it: MODE=pure_lendin
 
 dashboard: $(READY) ## all runs of logs/ in the browser, until Ctrl-C
 	@$(BASIS) dashboard $(ARGS)
+
+live: chain ## all ten strategies live, 200 ticks each, against local exchanges and a local chain: ARGS="btc_basis --ticks 50"
+	@.venv/bin/python tools/live.py $(ARGS)
 
 test: $(ML) chain ## run all tests; containers where a Docker engine is there
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -37,14 +37,16 @@ class Markets:
         account: wallet on the test chain; None where a mode has none.
         clock: whose time they keep.
         data: catalogue whose bars and funding the exchanges replay.
+        rpc_path: what comes after the node's address, e.g. a key.
     """
 
-    def __init__(self, account: Account | None, clock: Clock, data: Path) -> None:
+    def __init__(self, account: Account | None, clock: Clock, data: Path, rpc_path: str = "") -> None:
         self.account, self.clock = account, clock
         self.servers = {
             venue: ExchangeServer(venue, clock=lambda: int(clock.now().timestamp() * 1000)) for venue in EXCHANGES
         }
         self._data = data
+        self._rpc_path = rpc_path
         self._paid: set[str] = set()
         self._received: dict[tuple[str, str], int] = {}
         self._carried = 0
@@ -85,7 +87,7 @@ class Markets:
         found: dict[str, Any] = dict.fromkeys(EXCHANGES, make)
         if self.account is not None:
             destinations = self._addresses() | {"client": self.account.client}
-            found |= chain_factories(self.account, self.clock, self._carry, destinations=destinations)
+            found |= chain_factories(self.account, self.clock, self._carry, self._rpc_path, destinations=destinations)
         return found
 
     def fund(self, venue: str, token: str, amount: float) -> None:

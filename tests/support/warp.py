@@ -57,16 +57,16 @@ class WarpedChain:
 
 
 def chain_factories(
-    account: Account, clock: Clock, meanwhile: Callable[[], None] | None = None, **changes: Any
+    account: Account, clock: Clock, meanwhile: Callable[[], None] | None = None, rpc_path: str = "", **changes: Any
 ) -> dict[str, Any]:
     """Factories of the on-chain venues, all one object."""
     made: list[Any] = []
 
-    def make(venue: str, config: RunConfig, _clock: Clock) -> Any:
-        del venue
+    def make(_venue: str, config: RunConfig, _clock: Clock) -> Any:
         if not made:
             holds = frozenset(config.position_subscriptions)  # the wallet is onboarded with e-mode on
-            made.append(WarpedChain(account.venue(holds=holds, clock=clock, **changes), account, clock, meanwhile))
+            venue = account.venue(account.node.url + rpc_path, holds=holds, clock=clock, **changes)
+            made.append(WarpedChain(venue, account, clock, meanwhile))
         return made[0]
 
     return dict.fromkeys(("wallet", "aave_v3", "morpho", "etherfi", "lido", "uniswap"), make)

@@ -55,3 +55,42 @@ def test_margin_may_be_off_by_the_slippage_of_the_notional(
     held = {perp: quantity, margin: 10 * notional + actual}
     found = update(compile_plan(config), before, [order], [filled], held)
     assert [one.instrument_key for one in found.differences] == ([] if agrees else [margin])
+
+
+def test_position_that_is_closed_in_decimals_is_closed() -> None:
+    """0.1 + 0.2 - 0.3 leaves 6e-17 in floats: an order of that would be refused at every tick."""
+    perp, margin, _, notional = LINEAR
+    config = custom_config([perp, margin])
+    row = market_row(config) | {"perp:binance:BTCUSDT": MARK}
+    before = portfolio({margin: 10 * notional, perp: 0.1 + 0.2}, market=row, capital=10 * notional)
+    order, filled = closing(perp, 0.3)
+    found = update(compile_plan(config), before, [order], [filled], {margin: 10 * notional, perp: 0.0})
+    assert found.portfolio.positions[perp] == 0.0
+    assert found.differences == ()
+
+
+def closing(perp: str, amount: float) -> tuple[Order, ExecutionHandshake]:
+    """An order that sells so much, filled as expected."""
+    order = Order.model_validate(
+        {
+            "operation_id": "two",
+            "operation": "perp_trade",
+            "venue": "binance",
+            "pair": perp.rpartition(":")[2],
+            "side": "sell",
+            "amount": amount,
+            "price": MARK,
+            "strategy_intent": "exit_full",
+            "strategy_id": "test",
+            "expected_deltas": {perp: -amount},
+        }
+    )
+    filled = {
+        "operation_id": "two",
+        "status": "confirmed",
+        "actual_deltas": {perp: -amount},
+        "submitted_at": START,
+        "executed_at": START,
+        "simulated": False,
+    }
+    return order, ExecutionHandshake.model_validate(filled)

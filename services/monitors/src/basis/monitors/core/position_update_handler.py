@@ -139,6 +139,8 @@ def _apply(plan: MonitorPlan, before: PortfolioState, order: Order, handshake: E
     positions = dict(before.positions)
     for key, delta in handshake.actual_deltas.items():
         positions[key] = positions.get(key, 0.0) + delta
+        if not handshake.simulated and abs(positions[key]) <= RELATIVE_TOLERANCE * abs(delta):
+            positions[key] = 0.0  # real amounts are decimal: what their sum in floats leaves of nothing is nothing
     moved = before.model_copy(update={"positions": positions, "applied": (*before.applied, handshake.operation_id)})
     return _book(plan, before, moved, order, handshake)
 

@@ -6,6 +6,7 @@ The address of an RPC service holds its key: it is in no message of ours, and wh
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aiohttp import ClientConnectorError, ClientError, ClientResponseError, ClientSession, TCPConnector
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COMPONENT = "ethereum"
+_SILENT = logging.CRITICAL + 1
 _KEPT_S = 5.0
 """How long an idle connection is kept: less than services do, so that none is used that the other end has just closed."""
 _BATCH = 100
@@ -79,6 +81,7 @@ class Rpc:
 
     def __init__(self, url: SecretStr, timeout_s: float) -> None:
         self._url = url
+        logging.getLogger("web3").setLevel(_SILENT)  # it logs the address, at INFO when a connection is closed
         provider = AsyncHTTPProvider(
             url.get_secret_value(), request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None
         )
