@@ -8,8 +8,10 @@ import pytest
 
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
+from basis.models.messages import Settlement
+from basis.models.operations import SettlementKind
 from basis.models.order import Order
-from basis.venues.core.live_fills import on_the_row
+from basis.venues.core.live_fills import closed_on_the_row, on_the_row
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 BUY = Order.model_validate(
@@ -48,3 +50,28 @@ def test_spot_fill_of_unknown_size_stops() -> None:
     """The ordered amount is never taken for the filled one."""
     with pytest.raises(ComponentError, match="without filled_amount"):
         on_the_row(BUY, filled(), {"spot:binance:BTCUSDT": 100.0})
+
+
+@pytest.mark.parametrize(
+    ("pair", "margin", "gained"),
+    [
+        ("BTCUSDT", "binance:BaseToken:USDT", -0.5 * 1000.0),
+        ("BTCUSD", "binance:BaseToken:BTC", -0.5 * (1 / 39e3 - 1 / 40e3)),
+    ],
+)
+def test_exit_at_the_venue_is_settled_from_the_row_to_its_fill(pair: str, margin: str, gained: float) -> None:
+    """A long of a half, stopped at 39,000 while the row is at 40,000 again: the monitors had marked it up."""
+    perp = f"binance:Perp:{pair}"
+    stop = Settlement.model_validate(
+        {
+            "tick": 0,
+            "venue": "binance",
+            "kind": "stop_loss",
+            "deltas": {perp: -0.5, margin: -0.001},
+            "details": {"symbol": pair, "fill_price": 39_000.0},
+        }
+    )
+    found = closed_on_the_row(stop, {f"perp:binance:{pair}": 40_000.0})
+    assert found.deltas == {perp: -0.5, margin: pytest.approx(gained - 0.001, rel=1e-12)}
+    funding = stop.model_copy(update={"kind": SettlementKind.FUNDING})
+    assert closed_on_the_row(funding, {}) is funding

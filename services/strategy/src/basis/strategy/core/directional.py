@@ -38,6 +38,7 @@ class Directional(QuietStrategy):
         self._perp_key = f"{params.venue}:Perp:{params.symbol}"
         self._mark_column = f"perp:{params.venue}:{params.symbol}"
         self._market = config.market(params.venue, params.symbol, perp=True)
+        self._least = self._market.lot / 2.0
         self.conditions = ("signal_side", "signal_confidence", "signal_sd", self._mark_column)
 
     # ------------------------------------------------------------------------------------------------ questions
@@ -46,7 +47,7 @@ class Directional(QuietStrategy):
         """In position until the signal turns for sure or goes neutral, out of it until there is one that is sure enough."""
         held = view.position_column(self._perp_key)
         side, confidence = view.market_column("signal_side"), view.market_column("signal_confidence")
-        out, neutral, sure = np.equal(held, 0.0), side == 0.0, confidence >= self._params.signal_threshold
+        out, neutral, sure = np.abs(held) < self._least, side == 0.0, confidence >= self._params.signal_threshold
         return (
             Rest(np.logical_not(out) & ~neutral & ~((side * held < 0.0) & sure), None),
             Rest(out & neutral, _NEUTRAL),
@@ -55,7 +56,7 @@ class Directional(QuietStrategy):
 
     def has_position(self, view: TickView) -> bool:
         """True while long or short."""
-        return view.position(self._perp_key) != 0.0
+        return abs(view.position(self._perp_key)) >= self._least
 
     def entry_full(self, view: TickView) -> Call | str:
         """Enter in the direction of a signal that is sure enough."""
@@ -87,7 +88,7 @@ class Directional(QuietStrategy):
 
     def retarget(self, desk: Desk) -> None:
         """Open the position of the signal; an open position keeps its size and its exits until it closes."""
-        if desk.balance(self._perp_key) == 0.0:
+        if abs(desk.balance(self._perp_key)) < self._least:
             self._open(desk, 0.0)
 
     def exit_partial(self, desk: Desk, amount: float) -> None:
@@ -98,7 +99,7 @@ class Directional(QuietStrategy):
     def exit_full(self, desk: Desk) -> None:
         """Close the position."""
         held = desk.balance(self._perp_key)
-        if held:
+        if abs(held) >= self._least:
             desk.perp(self._params.venue, self._symbol, -held)
 
     def _turn(self, desk: Desk) -> None:

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.instruments import margin_key
-from basis.models.operations import ExecutionStatus, OperationType, OrderSide
+from basis.models.operations import ExecutionStatus, OperationType, OrderSide, SettlementKind
 from basis.runtime.fills import perp_pnl
 from basis.venues.core.limits import price_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from basis.models.messages import Settlement
     from basis.models.order import Order
+
+_CLOSINGS = frozenset({SettlementKind.TAKE_PROFIT, SettlementKind.STOP_LOSS, SettlementKind.LIQUIDATION})
 
 
 def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str, float]) -> ExecutionHandshake:
@@ -57,3 +60,22 @@ def on_the_row(order: Order, handshake: ExecutionHandshake, market: Mapping[str,
     details = handshake.execution_details | {"market_price": row, "slippage_fraction": sign * (float(fill) / row - 1.0)}
     values = handshake.model_dump() | {"actual_deltas": deltas, "costs": costs, "execution_details": details}
     return ExecutionHandshake.model_validate(values)
+
+
+def closed_on_the_row(settlement: Settlement, market: Mapping[str, float]) -> Settlement:
+    """A position that its venue closed on its own: the monitors mark it to the row first, so the way from there to the fill
+    is settled into its margin. Other settlements as they are.
+
+    Args:
+        settlement: as the venue interface read it; ``details["fill_price"]`` is the average fill, ``symbol`` the perp.
+        market: row of the tick that it is booked at.
+    """
+    pair, fill = settlement.details.get("symbol"), settlement.details.get("fill_price")
+    traded, column = f"{settlement.venue}:Perp:{pair}", f"perp:{settlement.venue}:{pair}"
+    if settlement.kind not in _CLOSINGS or traded not in settlement.deltas or not isinstance(fill, int | float):
+        return settlement
+    settles = margin_key(settlement.venue, str(pair))
+    gained = perp_pnl(str(pair), settlement.deltas[traded], float(fill), market[column])
+    deltas = dict(settlement.deltas) | {settles: settlement.deltas.get(settles, 0.0) + gained}
+    details = settlement.details | {"price": float(fill), "market_price": market[column]}
+    return settlement.model_copy(update={"deltas": deltas, "details": details})

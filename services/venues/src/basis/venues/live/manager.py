@@ -43,6 +43,7 @@ from basis.runtime.kill_points import kill_point
 from basis.runtime.timeline import tick_time
 from basis.runtime.valuation import Valuer
 from basis.venues.core.interface import At, Stretch
+from basis.venues.core.live_fills import closed_on_the_row
 from basis.venues.core.live_row import market_row
 from basis.venues.core.settlement import settle
 from basis.venues.data import signals
@@ -310,7 +311,7 @@ class LiveVenueManager:
             read_at=found.read_at,
             market=row,
             balances=found.balances,
-            settlements=tuple(_at_tick(settlement, tick, setup.config) for settlement in found.settlements),
+            settlements=tuple(_at_tick(closed_on_the_row(one, row), tick, setup.config) for one in found.settlements),
             seen=found.seen,
         )
 
