@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
     from datetime import datetime
 
-    from basis.models.messages import RunRef
+    from basis.models.messages import MissingExit, RunRef, RunStatus
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.structured_logger import StructuredLogger
@@ -273,14 +273,28 @@ class WallClockEngine(EventDrivenStrategyEngine):
             subjects.venues_advance(self._cid), request, AdvanceReply, timeout_s=subjects.LIVE_REQUEST_S
         )
         self._deposited = deposit > 0.0
+        self._exits_missing = reply.exits_missing
+        for missing in reply.exits_missing:
+            error = ComponentError("VEN-018", missing.words, "strategy_manager")
+            await self._log.error(self._cid, tick_time(run, tick), error, "", operation_id=missing.operation_id)
         return reply.window
 
     _deposited = False
 
     def _remembered(self, state: Checkpoint) -> StrategyState:
         return StrategyState(
-            state.reference_equity, state.pending_withdrawal, deposited=self._deposited, unwinding=self._unwinding
+            state.reference_equity,
+            state.pending_withdrawal,
+            deposited=self._deposited,
+            unwinding=self._unwinding,
+            exits_missing=self._exits_missing,
         )
+
+    _exits_missing: tuple[MissingExit, ...] = ()
+
+    def _status(self, name: str, failure: ComponentError | None = None) -> RunStatus:
+        alerts = tuple(missing.words for missing in self._exits_missing) if name == "running" else ()
+        return super()._status(name, failure).model_copy(update={"alerts": alerts})
 
     @property
     def _unwinding(self) -> bool:

@@ -68,6 +68,7 @@ ERROR_REGISTRY: Mapping[str, str] = MappingProxyType(
         "VEN-015": "order outside the trading limits",
         "VEN-016": "trading is not armed",
         "VEN-017": "transaction can no longer happen",
+        "VEN-018": "take profit or stop loss missing at the venue",
         "LOG-001": "event log write failed",
         "LOG-002": "event log buffer overflow",
         "LOG-003": "log directory creation failed",

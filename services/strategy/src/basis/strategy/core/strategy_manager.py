@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from basis.models.config import RunConfig
     from basis.models.execution import ExecutionHandshake
-    from basis.models.messages import RunRef
+    from basis.models.messages import MissingExit, RunRef
     from basis.models.order import Order
     from basis.strategy.core.deltas import OperationParams
     from basis.strategy.core.strategy import Strategy
@@ -45,6 +45,8 @@ class StrategyState(NamedTuple):
     """A deposit arrived with this tick (paper and live; a backtest has ``capital_flows``)."""
     unwinding: bool = False
     """An emergency stop asked for everything to be unwound: nothing else is done until the run ends."""
+    exits_missing: tuple[MissingExit, ...] = ()
+    """Take profits and stop losses that are not at their venue (live)."""
 
 
 class Decision(NamedTuple):
@@ -109,7 +111,13 @@ class StrategyManager:
 
     def resting(self, view: TickView, state: StrategyState, ticks: int) -> Resting:
         """Ticks of the window that :meth:`decide` need not be asked about in this state, and what it would say."""
-        if self._config.capital_flows or state.pending_withdrawal > 0.0 or state.deposited or state.unwinding:
+        if (
+            self._config.capital_flows
+            or state.pending_withdrawal > 0.0
+            or state.deposited
+            or state.unwinding
+            or state.exits_missing
+        ):
             return Resting(ticks, ())
         reference, equity = state.reference_equity, view.figure_column("equity")
         found: list[tuple[Decision, NDArray[np.bool_]]] = []
@@ -129,7 +137,23 @@ class StrategyManager:
 
     def decide(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         """Decision at one tick, in the order of behaviour.md section 3; an emergency stop goes before all of it."""
-        return self._unwind(view, state, run) if state.unwinding else self._weigh(view, state, run)
+        if state.unwinding:
+            return self._unwind(view, state, run)
+        if not state.exits_missing:
+            return self._weigh(view, state, run)
+        decision = self._past_exit(view, state, run) or self._weigh(view, state, run)
+        missing = dict.fromkeys(f"{one.purpose}_missing" for one in state.exits_missing)
+        return decision._replace(violated=(*decision.violated, *missing))
+
+    def _past_exit(self, view: TickView, state: StrategyState, run: RunRef) -> Decision | None:
+        """The market is past a level that the venue does not keep: the position is closed as the venue would have."""
+        past = next((one for one in state.exits_missing if one.crossed), None)
+        if past is None:
+            return None
+        intent = StrategyIntent.RISK_OVERRIDE
+        call = Call("exit_full", intent, "exit_missing", past.words, self._strategy.exit_full)
+        decision = self._act(call, view, state, run)
+        return decision if decision.orders else None
 
     def _weigh(self, view: TickView, state: StrategyState, run: RunRef) -> Decision:
         deposited, state = self._due_flows(view.tick, state, run)

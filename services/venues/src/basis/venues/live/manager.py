@@ -51,6 +51,7 @@ from basis.venues.data.catalogue import Catalogue
 from basis.venues.live.counterparts import Counterparts, identity, live_factories
 from basis.venues.live.dead_man import DeadManSwitch
 from basis.venues.live.executor import LiveExecutor, Task, booked_balances
+from basis.venues.live.exit_watch import ExitWatch
 from basis.venues.live.gate import Gate, Heartbeats
 from basis.venues.live.intents import IntentStore
 from basis.venues.live.ticks import LiveTick, LiveTicks
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from basis.models.market import Feed
+    from basis.models.messages import MissingExit
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -107,6 +109,7 @@ class LiveVenueManager:
         self._gate = Gate(bus, settings, clock, self._heartbeats)
         store = IntentStore(bus, f"{os.getpid()}-{new_correlation_id()[:8]}")
         self._executor = LiveExecutor(store, self._gate, clock, kill_point)
+        self._exits = ExitWatch(bus)
         self._switch = DeadManSwitch(bus, self._heartbeats, self._cancel, self._release)
 
     # ------------------------------------------------------------------------------------------------ connections
@@ -240,7 +243,15 @@ class LiveVenueManager:
             balances={key: codec.pack((value,), key) for key, value in balances.items()},
             settlements=codec.pack_settlements([*((deposit,) if deposit else ()), *settlements]),
         )
-        return AdvanceReply(window=window)
+        return AdvanceReply(window=window, exits_missing=await self._exits_missing(setup, run, here))
+
+    async def _exits_missing(self, setup: Setup, run: RunRef, here: LiveTick) -> tuple[MissingExit, ...]:
+        """Exits that are not at their venue: they are tried again now. Only directional modes have any."""
+        if run.run_mode == "paper" or not isinstance(setup.config.strategy, DirectionalStrategyConfig):
+            return ()
+        halt = await self._gate.halt(run.correlation_id)
+        halted = None if halt is None else halt.reason or "emergency stop"
+        return await self._exits.look(run.correlation_id, setup.counterparts, here.market, halted)
 
     async def execute(self, request: ExecuteRequest) -> ExecuteReply:
         """One order or atomic group at its tick: simulated at the tick's row, or sent."""
@@ -267,6 +278,7 @@ class LiveVenueManager:
             here.seen,
         )
         done = await self._executor.execute(task)
+        await self._exits.note(run.correlation_id, request.orders, done.handshakes)
         balances = dict(done.balances)
         return ExecuteReply(handshakes=done.handshakes, ledger=balances, balances=balances)
 

@@ -109,6 +109,8 @@ class RunStatus(FrozenModel):
     """Code of the error registry where it failed."""
     error: str | None = None
     """Why it failed."""
+    alerts: tuple[str, ...] = ()
+    """What someone should look at now, in a live run that goes on."""
 
 
 class RequestedFlow(FrozenModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from basis.models.base import FrozenModel, NonNegative, Sha256
+from basis.models.base import FrozenModel, NonNegative, Positive, Sha256
 from basis.models.messages.run import Balances, Columns, RunRef
 from basis.models.operations import SettlementKind
 
@@ -105,11 +105,40 @@ class AdvanceRequest(FrozenModel):
     """Capital that the client put in since then, share class (paper and live)."""
 
 
+class MissingExit(FrozenModel):
+    """A take profit or stop loss that is not at its venue, while its position is."""
+
+    operation_id: str
+    """Order that opened the position."""
+    instrument_key: str
+    """The perp."""
+    purpose: Literal["take_profit", "stop_loss"]
+    """Which of the two."""
+    level: Positive
+    """Price that it should be at."""
+    reason: str
+    """Why the venue does not have it."""
+    crossed: bool = False
+    """True where the market is past the level: the position is to be closed now."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        past = (
+            ", and the market is past it: it is closed now"
+            if self.crossed
+            else ": tried again at every tick, and watched"
+        )
+        return f"{self.purpose} of {self.instrument_key} at {self.level:g} is not at the venue ({self.reason}){past}"
+
+
 class AdvanceReply(FrozenModel):
     """Venues to engine."""
 
     window: Window
     """Market and balances."""
+    exits_missing: tuple[MissingExit, ...] = ()
+    """Exits that a live position lacks at this tick."""
 
 
 class PortfolioState(FrozenModel):

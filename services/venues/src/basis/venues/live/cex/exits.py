@@ -15,6 +15,9 @@ from basis.venues.live.cex.units import reduce_only, trigger_price
 from basis.venues.live.errors import LiveVenueError, ProvedFailure, Retryable, UnknownOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
     from pydantic import JsonValue
 
     from basis.models.order import Order
@@ -64,6 +67,28 @@ async def place(
         else:
             missing[purpose] = problem
     return {"exits": placed, "exits_missing": missing} if missing else {"exits": placed}
+
+
+async def place_missing(
+    link: Connection, profile: Profile, order: Order, market: Market, held: Decimal, purposes: Sequence[str]
+) -> dict[str, str]:
+    """Set levels of an open position that its entry could not; those that wait already are left alone.
+
+    Returns:
+        purpose -> why it is still missing.
+    """
+    waiting = {row.get("clientOrderId") for row in await profile.open_exits(link, market)}
+    amount = float(abs(held) / market.contract)
+    levels: dict[Purpose, float | None] = {"take_profit": order.take_profit, "stop_loss": order.stop_loss}
+    missing: dict[str, str] = {}
+    for purpose, level in levels.items():
+        if purpose not in purposes or level is None or client_order_id(order.operation_id, purpose) in waiting:
+            continue
+        price = float(trigger_price(level, market))
+        problem = await _place(link, profile, order, market, purpose, amount, price)
+        if problem is not None:
+            missing[purpose] = problem
+    return missing
 
 
 async def _place(

@@ -30,7 +30,7 @@ from basis.venues.live.errors import LiveVenueError, ProvedFailure, UnknownOutco
 from basis.venues.live.interface import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pydantic import JsonValue
@@ -240,6 +240,23 @@ class Trades:
             await exits.cancel(self._link, self._profile, market)
             self.exits_at.discard(market.symbol)
         return {}
+
+    async def protect(self, order: Order, purposes: Sequence[str]) -> dict[str, str] | None:
+        """Set exits of an entry that are not there.
+
+        Returns:
+            purpose -> why it is still missing; None where the position is gone or has turned.
+
+        Raises:
+            LiveVenueError: position or orders cannot be read.
+            VenueRefusal: VEN-001, the perp is not traded any more.
+        """
+        market = self._market(order)
+        held = await position(self._link, self._profile, market)
+        if not held or (held > 0) is not (order.side is OrderSide.BUY):
+            return None
+        self.exits_at.add(market.symbol)
+        return await exits.place_missing(self._link, self._profile, order, market, held, purposes)
 
     async def _money_home(self, market: Market) -> None:
         """What a spot order left idle goes back to margin; where that fails it is done before the next perp order."""

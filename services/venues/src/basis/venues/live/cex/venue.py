@@ -174,6 +174,16 @@ class LiveExchange:
         done = self._transfers.resolve if order.operation is OperationType.TRANSFER else self._trades.resolve
         return (await done(order, prepared),)
 
+    async def protect(self, order: Order, purposes: Sequence[str]) -> Mapping[str, str] | None:
+        """Set exits of an entry that are not there: purpose -> why it is still missing; None where its position is gone.
+
+        Raises:
+            LiveVenueError: it cannot be read whether they are.
+            VenueRefusal: VEN-001, the perp is not traded any more.
+        """
+        self._require_keys()
+        return await self._trades.protect(order, purposes)
+
     async def cancel_all(self) -> int:
         """Cancel every open order of the mode's markets, conditional ones too.
 
