@@ -143,14 +143,14 @@ COMPONENTS = (
         (
             *_files(_VENUES, "live/manager", "live/counterparts", "live/ticks", "core/live_row", "live/executor"),
             *_files(_VENUES, "live/intents", "live/gate", "core/limits", "live/dead_man", "core/live_fills"),
-            *_files(_VENUES, "live/interface", "live/errors"),
+            *_files(_VENUES, "live/interface", "live/errors", "live/exit_watch"),
             "shared/models/src/basis/models/live_config.py",
         ),
         ("execution_deltas",),
         (
             *_tests("integration/live/test_live_safety", "integration/live/test_kill_points"),
             *_tests("integration/live/test_strategies_live", "integration/live/test_live_chain_run"),
-            *_tests("unit/venues/test_live_row", "unit/venues/test_live_fills"),
+            *_tests("integration/live/test_live_exits", "unit/venues/test_live_row", "unit/venues/test_live_fills"),
         ),
     ),
     Component(
