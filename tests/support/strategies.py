@@ -105,7 +105,7 @@ async def live_run(mode: str, ticks: int, account: Account | None, bars: Path, f
         account = None
     markets = Markets(account, clock, bars, rpc_path=f"/?key={RPC_SECRET}")
     with markets.open(), _service_log(folder / "services.log"):
-        overrides = dict(ARMED) | _funded(markets, mode, folder)
+        overrides = dict(ARMED) | begin_with(markets, mode, folder)
         async with live_cluster(folder, bars, BEGIN, markets.factories(), live_trading=True) as cluster:
             submit = await cluster.start(mode, ticks=ticks, mode="live", **overrides)
             outcome = await cluster.ended(submit.correlation_id)
@@ -127,7 +127,7 @@ async def live_run(mode: str, ticks: int, account: Account | None, bars: Path, f
     return Done(mode, ticks, len(confirmed), refused, compared, searched, value, time.monotonic() - begin)
 
 
-def _funded(markets: Markets, mode: str, folder: Path) -> dict[str, Any]:
+def begin_with(markets: Markets, mode: str, folder: Path) -> dict[str, Any]:
     """Money where the mode begins; and what it is configured with besides."""
     token, amount = CAPITAL[mode]
     account = markets.account

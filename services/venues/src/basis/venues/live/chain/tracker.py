@@ -135,7 +135,7 @@ class Tracker:
             except (Retryable, UnknownOutcome) as error:
                 problem = error.message
             except ProvedFailure as error:
-                if await self._certainly_not_there(reference):
+                if await self._certainly_not_there(reference, sent):
                     return Outcome(Fate.GONE, reason=error.message)
                 problem = error.message
             if self._waiting.monotonic() - start > self._config.confirm_timeout_s:
@@ -238,9 +238,10 @@ class Tracker:
         (count,) = await self._rpc.batch([("eth_getTransactionCount", [sender, hex(block)])])
         return int(count, 16)
 
-    async def _certainly_not_there(self, reference: Reference) -> bool:
+    async def _certainly_not_there(self, reference: Reference, sent: int) -> bool:
+        """What a node refuses is not there; but what was sent before may be, and be why: then only its nonce proves it."""
         try:
-            return (await self.look(reference)).fate in {Fate.NEVER, Fate.GONE}
+            return (await self.look(reference)).fate in ({Fate.GONE} if sent else {Fate.NEVER, Fate.GONE})
         except LiveVenueError:
             return False
 
