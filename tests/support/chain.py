@@ -143,6 +143,11 @@ def impatient(venue: ChainVenue, confirm_s: float = 0.6) -> Iterator[None]:
         tracker._config = before[1]
 
 
+def begin(account: Account) -> datetime:
+    """When a run on the chain may begin: a minute after its last block."""
+    return datetime.fromtimestamp(account.node.time + 60, UTC)
+
+
 async def execute(venue: ChainVenue, *orders: Order) -> tuple[ExecutionHandshake, ...]:
     """Prepare and send."""
     return await venue.send(orders, await venue.prepare(orders))

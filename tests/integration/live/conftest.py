@@ -1,10 +1,11 @@
-"""One stage a venue and module; each test gets another account on it."""
+"""One stage a venue and module, one chain for all; each test gets another account, or the chain as it was."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.chain import Account, chain_of_tests
 from tests.support.live_cex import Stage
 
 if TYPE_CHECKING:
@@ -38,3 +39,18 @@ def stage(request: pytest.FixtureRequest, stages: dict[str, Stage]) -> Stage:
 def binance(stages: dict[str, Stage]) -> Stage:
     """Binance alone: three wallets, the inverse perp."""
     return _stage(stages, "binance")
+
+
+@pytest.fixture(scope="session")
+def chain() -> Iterator[Account]:
+    """The test chain; who uses it sets it back first."""
+    with chain_of_tests() as account:
+        yield account
+
+
+@pytest.fixture
+def account(chain: Account) -> Account:
+    """A wallet with 50,000 USDT on a chain as new."""
+    chain.world.restore()
+    chain.world.give(chain.address, "USDT", 50_000 * 10**6)
+    return chain

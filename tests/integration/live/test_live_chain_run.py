@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.chain import Account, chain_of_tests
+from tests.support.chain import Account, begin
 from tests.support.cluster import assert_every_event_once, event_lines
 from tests.support.live import ARMED, assert_verified, live_cluster
 from tests.support.warp import chain_factories
@@ -15,28 +14,10 @@ from basis.models.errors import InputError
 from basis.runtime.clock import SharedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("anvil")]
 UNITS = 10**6
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Account]:
-    with chain_of_tests() as account:
-        yield account
-
-
-@pytest.fixture
-def account(chain: Account) -> Account:
-    chain.world.restore()
-    chain.world.give(chain.address, "USDT", 50_000 * UNITS)
-    return chain
-
-
-def begin(account: Account) -> datetime:
-    return datetime.fromtimestamp(account.node.time + 60, UTC)
 
 
 async def test_200_ticks_of_pure_lending(account: Account, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.chain import Account, chain_of_tests
+from tests.support.chain import Account
 from tests.support.cluster import event_lines
 from tests.support.live import ARMED, assert_verified, live_cluster
 from tests.support.markets import Markets
@@ -18,7 +18,6 @@ from tests.support.strategies import BEGIN, CAPITAL, assert_reconciled, begin_wi
 from basis.runtime.clock import SharedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("anvil")]
@@ -28,12 +27,6 @@ TICKS = int(os.environ.get("BASIS_LIVE_TICKS", "12"))
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bars(tmp_path_factory.mktemp("bars") / "catalogue")
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Account]:
-    with chain_of_tests() as account:
-        yield account
 
 
 @pytest.mark.parametrize("mode", CAPITAL)
