@@ -40,6 +40,8 @@ _ALIKE = {
     "{venue}/btcusdt_spot_1h": "binance/btcusdt_spot_1h",
     "{venue}/btcusdt_perp_1h": "binance/btcusdt_perp_1h",
     "{venue}/btcusdt_funding": "binance/btcusdt_funding",
+    "{venue}/btcusd_perp_1h": "binance/btcusdt_perp_1h",
+    "{venue}/btcusd_funding": "binance/btcusdt_funding",
     "{venue}/ethusdt_spot_1h": "bybit/ethusdt_spot_1h",
     "{venue}/ethusdt_perp_1h": "binance/ethusdt_perp_1h",
     "{venue}/ethusdt_funding": "binance/ethusdt_funding",
