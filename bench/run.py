@@ -1,7 +1,8 @@
 """``make bench``: ticks a second, cold command time, sink throughput, memory, tick to order; on the synthetic sample.
 
-Usage: ``python bench/run.py [loop] [cold] [modes] [orders] [hop] [sink] [memory] [latency] [--repeat 3] [--json]``.
-Nothing named: all. Run it on a machine that does nothing else; figures and method of the last run are in docs/performance.md.
+Usage: ``python bench/run.py [loop] [cold] [modes] [orders] [hop] [sink] [memory] [latency] [restart] [--repeat 3]
+[--json]``. Nothing named: all. Run it on a machine that does nothing else; figures and method of the last run are in
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -231,6 +233,24 @@ def latency(repeat: int) -> dict[str, Any]:
     return best | {"p99 of each pass, ms": [one["p99, ms"] for one in found["passes"]]}
 
 
+def restart(repeat: int) -> dict[str, Any]:
+    """Live run, services started as a user would: seconds from a service's death at a labelled point until the run went on."""
+    found: dict[str, list[float]] = {}
+    test = "tests/integration/live/test_kill_points.py"
+    for _ in range(repeat):
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", test]
+        told = subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"BASIS_COLD_STARTS": "1"}, capture_output=True, text=True, check=False
+        )
+        if told.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {told.returncode}: {told.stdout[-2000:]}")
+        for seconds, point in re.findall(
+            r"^ *([0-9.]+) s until the run went on, killed (.+)$", told.stdout, re.MULTILINE
+        ):
+            found.setdefault(point, []).append(float(seconds))
+    return {point: f"{statistics.median(each):.2f} ({max(each):.2f} at most)" for point, each in found.items()}
+
+
 BENCHES = {
     "loop": loop,
     "cold": cold,
@@ -240,6 +260,7 @@ BENCHES = {
     "sink": sink,
     "memory": memory,
     "latency": latency,
+    "restart": restart,
 }
 
 

@@ -153,7 +153,7 @@ class Stage:
         for _ in range(most):
             if found.status is ExecutionStatus.PENDING:
                 found = self.resolve(order, prepared)
-            elif found.error_code in {"VEN-006", "VEN-014"}:
+            elif found.error_code in {"VEN-002", "VEN-003", "VEN-006", "VEN-014"}:  # proved not to be there
                 found = self.send(order, prepared)
             else:
                 break

@@ -1,7 +1,8 @@
 """``kill -9`` between any two steps of a live order: one effect at the venue, no event lost, none twice, and the run goes on.
 
 Services in processes of their own, a real NATS, a real EVM node with the real Aave. Every point of ``kill_point`` in the
-venues, execution and strategy services is met while the first order of a run is on its way.
+venues, execution and strategy services is met while the first order of a run is on its way. Processes are forked from one
+that has everything loaded; ``BASIS_COLD_STARTS=1`` starts them as a user would, which is what ``bench/run.py restart`` measures.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("anvil")]
 UNITS = 10**6
 CAPITAL = 20_000
-TICKS = 6
+TICKS = 4
 EMODE = {"ltv": 0.93, "liquidation_threshold": 0.95, "liquidation_bonus": 0.01, "reserve_factor": 0.15}
 """The wallet of the tests is onboarded with e-mode on."""
 _POINT = re.compile(r"(?:kill_point|_at_point)\(\"([a-z]+): ([^\"]+)\"\)")
@@ -70,11 +72,15 @@ async def killable(
     monkeypatch.setenv("BASIS_CHAIN_CONFIG", str(file))
     monkeypatch.setenv("BASIS_RPC_URL", account.node.url)
     monkeypatch.setenv("BASIS_WALLET_KEY", account.key.get_secret_value())
+    monkeypatch.setenv("BASIS_KILL_FILE", str(folder / "strike"))
     clock = SharedClock(folder / "clock")
     clock.set(datetime.fromtimestamp(account.node.time + 60, UTC))
     following = asyncio.create_task(_follow(account, clock))
+    forked = not os.environ.get("BASIS_COLD_STARTS")
     try:
-        async with process_cluster(folder, folder, clock_file=folder / "clock", live_trading=True) as cluster:
+        async with process_cluster(
+            folder, folder, forked=forked, clock_file=folder / "clock", live_trading=True
+        ) as cluster:
             runs = BacktestService(cluster.bus, clock)
             live = LiveCluster(cluster.bus, cluster.settings, clock, LiveService(cluster.bus, clock, runs), runs, None)
             yield cluster, live
@@ -90,22 +96,22 @@ async def _follow(account: Account, clock: SharedClock) -> None:
         await asyncio.sleep(0.02)
 
 
-async def die_at(point: str, service: str, account: Account, cluster: Cluster, live: LiveCluster) -> float:
-    """One run whose service dies at a point; returns seconds from its restart until the run went on."""
-    for name in {"venues", service}:
-        cluster.kill(name)
-    await asyncio.sleep(0.1)
+def endow(account: Account) -> int:
+    """The wallet holds the capital and nothing else, whatever the run before left; returns its next nonce."""
     with NODE:
-        account.world.restore()
+        usdt, supplied = account.world.tokens["USDT"], account.world.a_token("USDT")
+        with account.node.as_sender(account.address) as wallet:
+            for token in (usdt, supplied):
+                if held := token.call("balanceOf", account.address):
+                    token.send("transfer", account.client, held, sender=wallet)
         account.world.give(account.address, "USDT", CAPITAL * UNITS)
-        sent = int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
-    for name in {"venues", service}:
-        os.environ.pop("BASIS_KILL_AT", None)
-        if name == service:
-            os.environ["BASIS_KILL_AT"] = point
-        cluster.launch(name)
-    os.environ.pop("BASIS_KILL_AT", None)
-    await cluster.ready()
+        return int(account.node.rpc("eth_getTransactionCount", account.address, "latest"), 16)
+
+
+async def die_at(point: str, service: str, account: Account, cluster: Cluster, live: LiveCluster) -> float:
+    """One run whose service dies at a point; returns seconds from its death until the run went on."""
+    sent = await asyncio.to_thread(endow, account)
+    cluster.strike("SIGKILL", point)
     submit = await live.start(
         "pure_lending_usdt",
         ticks=TICKS,
@@ -117,10 +123,10 @@ async def die_at(point: str, service: str, account: Account, cluster: Cluster, l
     child = cluster.children[service]
     async with asyncio.timeout(60):
         while child.poll() is None:  # noqa: ASYNC110 - a process sets no event
-            await asyncio.sleep(0.02)
-    assert child.returncode == -9, f"{point}: {service} ended with {child.returncode}, see its log"
-    seen = (await live.live.status(submit.correlation_id)).ticks
+            await asyncio.sleep(0.005)
     begin = time.perf_counter()
+    assert child.returncode == -signal.SIGKILL, f"{point}: {service} ended with {child.returncode}, see its log"
+    seen = (await live.live.status(submit.correlation_id)).ticks
     cluster.launch(service)
     async with asyncio.timeout(90):
         while True:
@@ -145,17 +151,10 @@ async def die_at(point: str, service: str, account: Account, cluster: Cluster, l
     return took
 
 
-@pytest.mark.parametrize("service", ["venues", "execution", "engine"])
-async def test_one_effect_whatever_dies(
-    service: str, chain: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = {"engine": "strategy"}.get(service, service)
-    took: dict[str, float] = {}
-    chain.world.restore()
+async def test_one_effect_whatever_dies(chain: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with killable(chain, tmp_path, monkeypatch) as (cluster, live):
-        for point in points(service):
-            took[point] = await die_at(point, name, chain, cluster, live)
-            live.clock.set(live.clock.now() + timedelta(seconds=5))
-    print(
-        "\n" + "\n".join(f"{seconds:5.1f} s until the run went on, killed {point}" for point, seconds in took.items())
-    )
+        for service, name in (("venues", "venues"), ("execution", "execution"), ("engine", "strategy")):
+            for point in points(service):
+                took = await die_at(point, name, chain, cluster, live)
+                print(f"\n{took:5.2f} s until the run went on, killed {point}")
+                live.clock.set(live.clock.now() + timedelta(seconds=5))

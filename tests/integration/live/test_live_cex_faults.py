@@ -220,7 +220,7 @@ def test_one_effect_per_operation_whatever_goes_wrong(
     stage.impatient(5).server.faults.clear()
     after = stage.balances()
     if not part:
-        assert done.status is CONFIRMED, done
+        assert done.status is CONFIRMED, (done.error_code, done.error_message)
         assert stage.traded("ETHUSDT", listing) == 1
         change = {key: after[key] - before[key] for key in after if after[key] != before[key]}
         assert change == pytest.approx(done.actual_deltas, abs=1e-9)

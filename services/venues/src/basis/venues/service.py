@@ -19,6 +19,7 @@ from basis.models.messages import (
 )
 from basis.runtime import bus as subjects
 from basis.runtime import codec, health
+from basis.venues.live.counterparts import live_factories
 from basis.venues.live.manager import LiveVenueManager
 from basis.venues.manager import VenueInterfaceManager
 
@@ -49,6 +50,10 @@ def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str,
     """
     warm()
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
+    if factories is None and settings.live_trading:
+        factories = (
+            live_factories()
+        )  # before the service says that it is ready; a backtest has no use for web3 and ccxt
     live = LiveVenueManager(bus, settings, clock, factories)
 
     async def heard(subject: str, _payload: bytes) -> None:

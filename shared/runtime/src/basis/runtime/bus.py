@@ -10,6 +10,7 @@ import logging
 import re
 import traceback
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -507,6 +508,25 @@ class Bus:
             await _create(self.jetstream.create_key_value, _LIVE_BUCKETS[name])
             return await self.jetstream.key_value(name)
 
+    async def age_s(self, bucket: str, key: str, revision: int) -> float:
+        """How long ago a revision of a bucket's entry was written, seconds.
+
+        By the server's own clock: it stamped the entry, and says what time it is now. 0 where it does not say.
+        """
+        stream = f"KV_{bucket}"
+        asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
+        try:
+            kept = await self.client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=PUBLISH_TIMEOUT_S)
+            now = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=PUBLISH_TIMEOUT_S)
+            written = msgspec.json.decode(kept.data)["message"]
+            if written["seq"] != revision:
+                return 0.0
+            told = msgspec.json.decode(now.data)["ts"]
+            age = datetime.fromisoformat(told) - datetime.fromisoformat(written["time"])
+        except (NatsError, TimeoutError, KeyError):
+            return 0.0
+        return max(age.total_seconds(), 0.0)
+
     # ---------------------------------------------------------------------------------------------------- serve
 
     def serve(
@@ -651,6 +671,7 @@ class Bus:
         patience = self._settings.request_patience_s if patience_s is None else patience_s
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + patience, 0.05
+        longest_pause = 2.0 if timeout_s is None else min(timeout_s / 4, 2.0)
         with self._tracer.start_as_current_span(subject.split(".", 2)[-1], kind=trace.SpanKind.CLIENT):
             headers = telemetry.inject({})
             if timeout_s is not None:
@@ -665,7 +686,7 @@ class Bus:
                         what = "no service listens" if isinstance(error, NoRespondersError) else "no answer"
                         raise ComponentError("BUS-002", f"{subject}: {what} for {patience:g} s", "bus") from error
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, 2.0)
+                    pause = min(2 * pause, longest_pause)
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Tell observers, without a promise that any hears it."""

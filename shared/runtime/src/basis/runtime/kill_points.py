@@ -1,22 +1,28 @@
-"""Places where a test ends a process: between any two steps of a live order.
+"""Places where a test ends or freezes a process: between any two steps of a live order.
 
-``BASIS_KILL_AT=name`` ends the process at the point of that name as ``kill -9`` would; ``name@2`` when it is passed for
-the second time. Unset, which it is everywhere but in tests, a point costs one comparison.
+``BASIS_KILL_FILE`` names a file that holds a signal and a point, ``SIGKILL venues: before send``: whoever passes that point
+first takes the file away and sends itself the signal. Unset, which it is everywhere but in tests, a point costs a microsecond.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-
-_NAME, _, _TIMES = os.environ.get("BASIS_KILL_AT", "").partition("@")
-_left = int(_TIMES or 1)
+from pathlib import Path
 
 
 def kill_point(name: str) -> None:
-    """End the process here where a test asked for it."""
-    global _left  # noqa: PLW0603 - counts down over the life of the process
-    if _NAME and name == _NAME:
-        _left -= 1
-        if _left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    """End or freeze the process here where a test asked for it."""
+    file = os.environ.get("BASIS_KILL_FILE")
+    if file is not None:
+        _obey(Path(file), name)
+
+
+def _obey(file: Path, name: str) -> None:
+    try:
+        order, _, wanted = file.read_text(encoding="utf-8").partition(" ")
+        if wanted == name:
+            file.unlink()  # of several replicas one is hit, and it is hit once
+            os.kill(os.getpid(), signal.Signals[order])
+    except FileNotFoundError:
+        return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from basis.venues.live.gate import Heartbeats
 
 _LOOK_S = 0.25
+_STILL_S = 1.0
+"""A pause between two looks that is longer by so much is no proof that an engine was silent."""
 _log = logging.getLogger(__name__)
 
 
@@ -64,8 +67,14 @@ class DeadManSwitch:
             self._task.cancel()
 
     async def _run(self) -> None:
+        looked = time.monotonic()
         while self._limits:
             await asyncio.sleep(_LOOK_S)
+            stood_still, looked = time.monotonic() - looked, time.monotonic()
+            if stood_still > _LOOK_S + _STILL_S:
+                # it was this process that did not listen: cancelling now would hit the orders of a replica that did
+                for correlation_id in self._limits:
+                    self._heartbeats.beat(correlation_id)
             for correlation_id, limit_s in tuple(self._limits.items()):
                 if self._heartbeats.silence_s(correlation_id) <= limit_s:
                     self._fired.discard(correlation_id)

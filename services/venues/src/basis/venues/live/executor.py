@@ -20,6 +20,7 @@ from basis.venues.core.live_fills import on_the_row
 from basis.venues.live.errors import Fatal, LiveVenueError, ProvedFailure, Retryable
 from basis.venues.live.intents import HeldIntent, Intent, IntentStore, LostIntentError
 from basis.venues.live.interface import Prepared
+from basis.venues.live.lease import leased
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -166,7 +167,8 @@ class LiveExecutor:
             held: its intent.
             admitted: the limits' answer, where they were asked already.
         """
-        handshakes = await self._outcome(task, held, admitted)
+        with leased(held):
+            handshakes = await self._outcome(task, held, admitted)
         self._at_point("venues: after outcome")
         handshakes = tuple(
             on_the_row(order, handshake, task.market) for order, handshake in zip(task.orders, handshakes, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Literal, Self
 
 from nats.errors import Error as NatsError
@@ -19,6 +20,7 @@ from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.order import Order
 from basis.runtime import bus as subjects
+from basis.venues.live.errors import Retryable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -101,11 +103,12 @@ class IntentStore:
 
     async def create(self, intent: Intent) -> HeldIntent | None:
         """Begin; None where another was first."""
+        begun = time.monotonic()
         try:
             revision = await (await self.bucket()).create(intent.operation_ids[0], intent.model_dump_json().encode())
         except KeyWrongLastSequenceError:
             return None
-        return HeldIntent(self, intent, revision)
+        return HeldIntent(self, intent, revision, begun)
 
     async def settled(self, key: str) -> Intent | HeldIntent:
         """An intent of another: its outcome once it is done, or the intent itself once its owner is gone.
@@ -123,9 +126,11 @@ class IntentStore:
             if intent.state == "done":
                 return intent
             if revision != seen:
-                seen, since = revision, loop.time()
+                # a replica that has just been started need not sit out what its predecessor has been gone for already
+                age_s = await self._bus.age_s(subjects.KV_INTENTS, key, revision) if seen < 0 else 0.0
+                seen, since = revision, loop.time() - age_s
             elif loop.time() - since >= LEASE_S:
-                held = HeldIntent(self, intent, revision)
+                held = HeldIntent(self, intent, revision, float("-inf"))
                 with contextlib.suppress(LostIntentError):
                     await held.write(owner=self.owner)
                     return held
@@ -139,12 +144,14 @@ class HeldIntent:
         store: bucket.
         intent: as it is there.
         revision: of that.
+        written: when this replica last wrote it, at the latest; seconds of the machine's monotonic clock.
     """
 
-    def __init__(self, store: IntentStore, intent: Intent, revision: int) -> None:
+    def __init__(self, store: IntentStore, intent: Intent, revision: int, written: float) -> None:
         self._store = store
         self.intent = intent
         self._revision = revision
+        self._written = written
         self._writing = asyncio.Lock()
         self._lost = False
         self._renewing: asyncio.Task[None] | None = None
@@ -162,6 +169,7 @@ class HeldIntent:
             payload = changed.model_dump_json().encode()
             deadline = asyncio.get_running_loop().time() + _WRITE_PATIENCE_S
             while True:
+                begun = time.monotonic()
                 try:
                     bucket = await self._store.bucket()
                     self._revision = await bucket.update(self.intent.operation_ids[0], payload, last=self._revision)
@@ -174,8 +182,26 @@ class HeldIntent:
                         raise
                     await asyncio.sleep(0.2)
                     continue
-                self.intent = changed
+                self.intent, self._written = changed, begun
                 return
+
+    async def renew(self) -> None:
+        """Say that this replica is still at it, where that was a while ago.
+
+        Raises:
+            LostIntentError: another replica has taken over.
+            Retryable: VEN-003, NATS is away.
+        """
+        if time.monotonic() - self._written < RENEW_S:
+            return
+        try:
+            await self.write(beat=self.intent.beat + 1)
+        except (NatsError, TimeoutError) as error:
+            raise Retryable("VEN-003", f"not sent: NATS is away: {error or type(error).__name__}", "bus") from error
+
+    def holds(self) -> bool:
+        """True while nobody can have taken over: not by the event loop's clock, which stands still between two turns."""
+        return not self._lost and time.monotonic() - self._written < LEASE_S
 
     async def _is_ours(self, payload: bytes) -> bool:
         entry = await (await self._store.bucket()).get(self.intent.operation_ids[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from basis.models.errors import InputError
+from basis.venues.live import lease
 from basis.venues.live.secrets import read_secret, require_secret
 
 if TYPE_CHECKING:
@@ -101,6 +102,15 @@ def make_client(
 
 
 def _classes(ccxt: Any) -> dict[str, Any]:
+    class Leased:
+        """What is signed leaves while its lease holds: ccxt signs, and calls this in the same breath."""
+
+        id: str
+
+        async def fetch(self, *args: Any, **fields: Any) -> Any:
+            lease.require(self.id)
+            return await super().fetch(*args, **fields)  # type: ignore[misc]
+
     class Sending:
         """Orders and cancellations wait for one another, not for questions: exchanges count them apart as well."""
 
@@ -115,7 +125,7 @@ def _classes(ccxt: Any) -> dict[str, Any]:
         async def throttle(self, cost: Any = None) -> Any:
             return await (self.sending_throttler if SENDING.get() else self.throttler)(cost)
 
-    class Binance(Sending, ccxt.binance):  # type: ignore[misc]
+    class Binance(Leased, Sending, ccxt.binance):  # type: ignore[misc]
         """Errors by the API that was asked also where the host is another: ccxt tells the APIs apart by their hosts."""
 
         def get_exceptions_by_url(self, url: str, exactOrBroad: str) -> Any:  # noqa: N803 - ccxt's name
@@ -123,10 +133,10 @@ def _classes(ccxt: Any) -> dict[str, Any]:
             host = next((host for part, host in _BINANCE_HOSTS.items() if part in path), "https://api.binance.com")
             return super().get_exceptions_by_url(f"{host}{path}", exactOrBroad)
 
-    class Bybit(Sending, ccxt.bybit):  # type: ignore[misc]
+    class Bybit(Leased, Sending, ccxt.bybit):  # type: ignore[misc]
         """As ccxt has it."""
 
-    class Okx(Sending, ccxt.okx):  # type: ignore[misc]
+    class Okx(Leased, Sending, ccxt.okx):  # type: ignore[misc]
         """Orders carry ``expTime``: OKX's own window is 30 s, and ccxt sends none."""
 
         def sign(self, path: str, *args: Any, **fields: Any) -> Any:

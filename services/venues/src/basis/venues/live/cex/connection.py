@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from basis.venues.live import lease
 from basis.venues.live.cex.clients import SENDING, make_client
 from basis.venues.live.cex.errors import classify
 from basis.venues.live.cex.scrub import Scrubber
@@ -43,6 +45,8 @@ class Connection:
         self.client: Any = make_client(venue, config, credentials, self.now_ms)
         self.opened_ms = 0
         """When it was opened: no request of an earlier process is younger."""
+        self.left_at = float("-inf")
+        """When it last let go of a request that changes something, seconds of the machine's monotonic clock."""
 
     def __repr__(self) -> str:
         return f"Connection({self.venue!r})"
@@ -115,12 +119,15 @@ class Connection:
             return 0.0
 
     async def send(self, what: str, call: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-        """Ask for something, once.
+        """Ask for something, once, and only while nobody else can have taken over.
 
         Raises:
             LiveVenueError: by what it proves.
         """
-        found = await self._try(what, call, args, fields, sending=True)
+        await lease.renew()
+        self.left_at = time.monotonic()
+        with lease.leaving():
+            found = await self._try(what, call, args, fields, sending=True)
         if isinstance(found, LiveVenueError):
             raise await self._late(found)
         return found

@@ -69,13 +69,8 @@ class Trades:
         self._wallets = wallets
         self._sent: dict[str, float] = {}
         """Client order id -> when it was last sent, seconds of the machine's monotonic clock."""
-        self._opened = time.monotonic()
         self.exits_at: set[str] = set()
         """Symbols that take profits or stop losses may wait at."""
-
-    def opened(self) -> None:
-        """The connection is open: every request of an earlier process is older than this."""
-        self._opened = time.monotonic()
 
     def market(self, pair: str, *, perp: bool) -> Market:
         """A market by its pair.
@@ -144,12 +139,12 @@ class Trades:
         except LiveVenueError as failure:  # the order itself was not sent
             code = "VEN-003" if isinstance(failure, UnknownOutcome) else failure.error_code
             return handshakes.failed(order, code, f"before it was sent: {failure.message}", submitted)
-        self._remember(client_id)
         try:
             row = await self._link.send("order", self._link.client.create_order, *self._request(reference))
         except LiveVenueError as failure:
             return handshakes.ended(order, failure, submitted, {"client_order_id": client_id})
         finally:
+            self._remember(client_id, self._link.left_at)
             if not market.perp:  # what a perp order frees lies where it is margin already
                 self._wallets.touch(market.base, "USDT")
         if not row.get("id"):
@@ -188,8 +183,8 @@ class Trades:
         price = reference["price"] if reference["price"] is not None else reference["market_price"]
         await self._wallets.bring("USDT", self._profile.spot, amount * Decimal(str(price)))
 
-    def _remember(self, client_id: str) -> None:
-        self._sent[client_id] = time.monotonic()
+    def _remember(self, client_id: str, at: float) -> None:
+        self._sent[client_id] = at
         while len(self._sent) > _REMEMBERED:
             self._sent.pop(next(iter(self._sent)))
 
@@ -290,10 +285,15 @@ class Trades:
         return await self._follow(order, market, prepared, row, now)
 
     def _until_proved(self, client_id: str) -> float:
-        """Seconds until nothing that was sent can arrive any more."""
+        """Seconds until nothing that was sent can arrive any more.
+
+        What another process sent was signed before this one took over, which is when it asks for the first time.
+        """
         config = self._link.config
         window_s = (config.recv_window_ms + config.max_clock_skew_ms) / 1000 + _MARGIN_S
-        return max(self._sent.get(client_id, self._opened) + window_s - time.monotonic(), 0.0)
+        if client_id not in self._sent:
+            self._remember(client_id, time.monotonic())
+        return max(self._sent[client_id] + window_s - time.monotonic(), 0.0)
 
     async def _found(self, market: Market, client_id: str) -> Row | None:
         try:

@@ -54,7 +54,6 @@ class Transfers:
         self._keys = frozenset(keys)
         self._fees: dict[str, Decimal] = {}
         self._sent: dict[str, float] = {}
-        self._opened = time.monotonic()
 
     async def prepare(self, order: Order) -> Prepared:
         """Check a withdrawal; nothing is sent.
@@ -128,7 +127,6 @@ class Transfers:
         except LiveVenueError as failure:
             code = "VEN-003" if isinstance(failure, UnknownOutcome) else failure.error_code
             return handshakes.failed(order, code, f"before it was sent: {failure.message}", submitted)
-        self._sent[client_id] = time.monotonic()
         asked, params = self._profile.withdrawal(client_id, float(amount), float(fee))
         params["network"] = reference["network"]
         metadata: dict[str, JsonValue] = {"client_order_id": client_id}
@@ -138,6 +136,8 @@ class Transfers:
             )
         except LiveVenueError as failure:
             return handshakes.ended(order, failure, submitted, metadata)
+        finally:
+            self._sent[client_id] = self._link.left_at
         if not row.get("id"):
             return handshakes.pending(order, "the answer to the withdrawal has no id", submitted, metadata)
         return self._left(order, prepared, str(row["id"]), None, submitted)
@@ -166,7 +166,8 @@ class Transfers:
     def _until_proved(self, client_id: str) -> float:
         config = self._link.config
         window_s = (config.recv_window_ms + config.max_clock_skew_ms) / 1000 + _MARGIN_S
-        return max(self._sent.get(client_id, self._opened) + window_s - time.monotonic(), 0.0)
+        # what another process sent was signed before this one took over, which is when it asks for the first time
+        return max(self._sent.setdefault(client_id, time.monotonic()) + window_s - time.monotonic(), 0.0)
 
     async def _rows(self, prepared: Prepared) -> list[Row]:
         """Rows of the history that are this withdrawal, or, where the exchange shows no id, look like it."""

@@ -81,7 +81,6 @@ class LiveExchange:
             VenueRefusal: VEN-001, the exchange does not trade a perp that the mode may hold.
         """
         await self._link.open()
-        self._trades.opened()
         for key in self._keys:
             found = INSTRUMENTS[key]
             if found.type is InstrumentType.PERP:
