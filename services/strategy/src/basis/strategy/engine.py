@@ -179,6 +179,11 @@ class EventDrivenStrategyEngine:
             self._refuse_asked(ComponentError("BUS-002", f"the engine of run {self._cid} changes: ask again", "engine"))
             raise  # not this run's fault: it goes on from its checkpoint, here or elsewhere
         except ComponentError as error:
+            if self._is_left_to_another(error):
+                self._refuse_asked(
+                    ComponentError("BUS-002", f"the engine of run {self._cid} changes: ask again", "engine")
+                )
+                raise
             failure, trace = error, traceback.format_exc()
         except Exception as error:  # noqa: BLE001 - a fault of our own ends the run; tried again it would only recur
             failure = ComponentError("ENGINE-002", f"{type(error).__name__}: {error}", "engine")
@@ -329,6 +334,11 @@ class EventDrivenStrategyEngine:
             )
             await self._log.info(self._cid, date, message, request_id=flow.request_id, tick=tick, amount=flow.amount)
         return state
+
+    def _is_left_to_another(self, error: ComponentError) -> bool:
+        """Whether the run does not end with this failure, but goes on from its checkpoint."""
+        del error
+        return False
 
     _ending = False
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
 """Why a tick may have no sound market row, and the next one have one."""
+_NOBODY_ANSWERS = frozenset({"BUS-002", "LOG-002"})
 _REQUESTS_REMEMBERED = 200
 _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
@@ -99,6 +100,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
 
     # --------------------------------------------------------------------------------------------------- loop
 
+    def _is_left_to_another(self, error: ComponentError) -> bool:
+        """NATS was away for longer than requests are repeated. What was begun is on record, and the run is worth more than
+        the patience of one request: whoever is given it next takes it up, or ends it where a service stays away."""
+        return error.error_code in _NOBODY_ANSWERS
+
     async def _announce(self, run: RunRef, state: Checkpoint) -> None:
         """Take up what an engine that died had begun, so that the record goes on saying so."""
         if self._record is not None:
@@ -109,13 +115,14 @@ class WallClockEngine(EventDrivenStrategyEngine):
     async def _loop(self, run: RunRef, state: Checkpoint) -> Checkpoint:
         beating = asyncio.create_task(self._beat())
         try:
-            state = await self._finish_what_was_begun(run, state)
-            tick, missed = state.next_tick, 0
+            state = await self._finish_orders(run, state)
+            tick, missed = state.next_tick if self._in_hand is None else self._in_hand.tick, 0
             while tick <= self._last_tick:
-                if not self._is_stopped() and self._in_hand is None:
-                    tick = await self._due(run, tick, state)
-                if self._is_stopped() or tick > self._last_tick:
-                    break
+                if self._in_hand is None:
+                    if not self._is_stopped():
+                        tick = await self._due(run, tick, state)
+                    if self._is_stopped() or tick > self._last_tick:
+                        break
                 try:
                     state = await self._tick(run, state, tick)
                     tick, missed = tick + 1, 0
@@ -302,14 +309,13 @@ class WallClockEngine(EventDrivenStrategyEngine):
 
     # -------------------------------------------------------------------------------------------- what survives
 
-    async def _finish_what_was_begun(self, run: RunRef, state: Checkpoint) -> Checkpoint:
-        """What an engine that died had begun: its orders first, else its tick in hand."""
+    async def _finish_orders(self, run: RunRef, state: Checkpoint) -> Checkpoint:
+        """What an engine that died had begun: its orders here, else its tick in hand, which comes first in the loop."""
         under_way, in_hand = self._trading, self._in_hand
         if under_way is not None:
             return await self._resume_orders(run, state, under_way)
         if in_hand is not None:
             await self._log.warning(self._cid, tick_time(run, in_hand.tick), f"takes up tick {in_hand.tick}, in hand")
-            return await self._tick(run, state, in_hand.tick)
         return state
 
     async def _resume_orders(self, run: RunRef, state: Checkpoint, under_way: Trading) -> Checkpoint:

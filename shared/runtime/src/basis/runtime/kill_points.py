@@ -1,7 +1,8 @@
 """Places where a test ends or freezes a process: between any two steps of a live order.
 
 ``BASIS_KILL_FILE`` names a file that holds a signal and a point, ``SIGKILL venues: before send``: whoever passes that point
-first takes the file away and sends itself the signal. Unset, which it is everywhere but in tests, a point costs a microsecond.
+first takes the file away and sends itself the signal; ``SIGKILL@2 ...``: who passes it second. Unset, which it is everywhere but
+in tests, a point costs a microsecond.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ def kill_point(name: str) -> None:
 def _obey(file: Path, name: str) -> None:
     try:
         order, _, wanted = file.read_text(encoding="utf-8").partition(" ")
-        if wanted == name:
+        if wanted != name:
+            return
+        order, _, passes = order.partition("@")
+        if int(passes or 1) > 1:
+            file.write_text(f"{order}@{int(passes) - 1} {name}", encoding="utf-8")
+        else:
             file.unlink()  # of several replicas one is hit, and it is hit once
             os.kill(os.getpid(), signal.Signals[order])
     except FileNotFoundError:

@@ -104,6 +104,7 @@ class LiveVenueManager:
         self._setups: dict[str, asyncio.Task[Setup]] = {}
         self._runs: dict[str, Setup] = {}
         self._read: dict[str, LiveTick] = {}
+        self._closing: list[Counterparts] = []
         self._bus = bus
         self._heartbeats = Heartbeats(clock.monotonic)
         self._gate = Gate(bus, settings, clock, self._heartbeats)
@@ -173,11 +174,15 @@ class LiveVenueManager:
             self._setups = {
                 digest: task for digest, task in self._setups.items() if not task.done() or task.result() is not setup
             }
+            self._closing.append(setup.counterparts)
             await setup.counterparts.close()
+            self._closing.remove(setup.counterparts)
 
     async def close(self) -> None:
         """Let go of all connections."""
         self._switch.stop()
+        for counterparts in self._closing:  # the switch may have been stopped in the middle of it
+            await counterparts.close()
         for task in self._setups.values():
             if task.done() and task.exception() is None:
                 await task.result().counterparts.close()

@@ -1,0 +1,79 @@
+"""Two replicas of every service that trades, one live run: one works, and the other takes over from one that stands still.
+
+SIGSTOP in the middle of an order, and SIGCONT when it is long done: who wakes up must not send anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from tests.support.exchange_run import exchange_run, until
+
+from basis.runtime import bus as subjects
+from basis.venues.data.sample import write_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.timeout(300)]
+DOUBLE = ("strategy", "execution", "venues")
+
+
+async def test_a_replica_that_stood_still_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "catalogue"
+    write_sample(data, years=3)
+    names = (*subjects.RUN_CRITICAL, *(f"{name}-2" for name in DOUBLE))
+    async with exchange_run(tmp_path, data, monkeypatch, names) as run:
+
+        def still() -> dict[str, str]:
+            """Service -> replica that stands still."""
+            found = {}
+            for name in names:
+                if psutil.Process(run.cluster.children[name].pid).status() == psutil.STATUS_STOPPED:
+                    found[name.removesuffix("-2")] = name
+            return found
+
+        async def freeze(service: str, point: str) -> None:
+            run.cluster.strike("SIGSTOP", point)
+            await until(f"{service} stands still {point}", lambda: service in still())
+
+        # all three stand still with the first order in hand; each time the other replica goes on
+        run.cluster.strike("SIGSTOP", "engine: after the orders are written down")
+        submit = await run.start()
+        cid = submit.correlation_id
+        async with run.cluster.spying(cid) as spy:
+            await until("the engine stands still", lambda: "strategy" in still())
+            await freeze("execution", "execution: before the order is asked for")
+            await freeze("venues", "venues: before send")
+            frozen = still()
+            assert frozen.keys() == set(DOUBLE)
+            assert not run.filled(), "nothing was sent yet"
+            await run.ticks(cid, 2)
+            assert len(run.filled()) == 1
+            sent, told = run.server.requests["order.create"], len(told_of(spy.messages))
+
+            for name in frozen.values():
+                run.cluster.children[name].send_signal(18)
+            await until(
+                "the venues replica sees that it lost", lambda: "has taken over" in run.log_of(frozen["venues"])
+            )
+            await until("the engine leaves", lambda: "left to another engine" in run.log_of(frozen["strategy"]))
+            await until("execution asks, and is told what became of it", lambda: len(told_of(spy.messages)) > told)
+            assert run.server.requests["order.create"] == sent, "the ones that woke up sent nothing"
+
+            ticks = (await run.live.live.status(cid)).ticks
+            await run.ticks(cid, ticks + 8)  # the signal turns in between: all replicas are there, and one order is one
+        await run.live.live.stop(cid)
+        outcome = await run.live.ended(cid)
+        assert outcome.status.status == "completed", outcome.status
+        run.assert_one_effect_each(outcome)
+        assert len(run.filled()) >= 2
+        await asyncio.sleep(0)
+
+
+def told_of(messages: list[tuple[str, bytes]]) -> list[bytes]:
+    """Handshakes that observers heard."""
+    return [payload for subject, payload in messages if subject == "handshakes"]
