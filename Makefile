@@ -90,6 +90,7 @@ data/synthetic: $(READY)
 up: data/synthetic ## the six services and NATS as containers, HTTP on http://localhost:8001
 	@command -v docker >/dev/null && docker info >/dev/null 2>&1 || { echo "make up: no Docker engine answers: start it, or use '$(BASIS) services up'" >&2; exit 1; }
 	@mkdir -p logs
+	@deploy/nats-passwords.sh
 	@export BASIS_UID=$$(id -u) BASIS_GID=$$(id -g) PYTHON_IMAGE=$$(deploy/python-image.sh 2>/dev/null || echo python:3.11-slim); \
 	docker compose build -q && docker compose up -d --wait
 	@echo "up: dashboard http://localhost:8001/ , API http://localhost:8001/api/v1/docs ; 'make down' ends it"

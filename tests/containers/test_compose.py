@@ -153,6 +153,10 @@ def stack(image: str, sample: Path, tmp_path_factory: pytest.TempPathFactory) ->
     logs.mkdir()
     uid, gid = (os.getuid(), os.getgid()) if os.getuid() != 0 else (1000, 1000)  # never root inside
     os.chown(logs, uid, gid)
+    secrets = tmp_path_factory.mktemp("secrets")
+    run("deploy/nats-passwords.sh", str(secrets))
+    for file in (secrets, *secrets.iterdir()):
+        os.chown(file, uid, gid)
     http_port, nats_port, monitor_port = free_ports(3)
     env = {
         "BASIS_IMAGE": image,
@@ -162,6 +166,7 @@ def stack(image: str, sample: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "NATS_MONITOR_PORT": monitor_port,
         "BASIS_DATA_DIR_HOST": str(sample),
         "BASIS_LOGS_DIR_HOST": str(logs),
+        "BASIS_SECRETS_DIR_HOST": str(secrets),
         "BASIS_UID": str(uid),
         "BASIS_GID": str(gid),
         "BASIS_LOG_LEVEL": "INFO",
@@ -227,7 +232,7 @@ def check_supply(directory: Path, data: Path) -> None:
 
 
 def assert_no_errors(stack: Stack) -> None:
-    wrong = ("ERROR", "CRITICAL", "Traceback")
+    wrong = ("ERROR", "CRITICAL", "Traceback", "iolation")
     assert [line for line in stack.service_logs().splitlines() if any(word in line for word in wrong)] == []
 
 
@@ -258,13 +263,50 @@ def test_containers_are_locked_down(stack: Stack) -> None:
         mounts[service] = {one["Destination"]: one["RW"] for one in found["Mounts"] if one["Type"] == "bind"}
         if service != "nats":
             assert found["Config"]["User"] == f"{stack.env['BASIS_UID']}:{stack.env['BASIS_GID']}" != "0:0"
-    configuration = {"/etc/nats/compose.conf": False}
-    assert mounts == {name: {} for name in SERVICES} | {
-        "venues": {"/data": False},
-        "event-logger": {"/logs": True},
-        "gateway": {"/logs": False},
+    configuration = {"/etc/nats/compose.conf": False, "/etc/nats/accounts.conf": False}
+    own = {"/run/secrets/nats": False}
+    assert mounts == dict.fromkeys(SERVICES, own) | {
+        "venues": {"/data": False} | own,
+        "event-logger": {"/logs": True} | own,
+        "gateway": {"/logs": False} | own,
         "nats": configuration,
     }
+
+
+def test_each_service_has_a_password_of_its_own_and_no_other(stack: Stack) -> None:
+    secrets = Path(stack.env["BASIS_SECRETS_DIR_HOST"])
+    passwords = {file.stem: file.read_text().strip().partition(":")[2] for file in secrets.glob("*.nats")}
+    history = run("docker", "history", "--no-trunc", stack.env["BASIS_IMAGE"])
+    for service in SERVICES:
+        (container,) = stack.containers(service)
+        given = run("docker", "exec", container, "cat", "/run/secrets/nats").strip()
+        assert given == f"{service}:{passwords[service]}"
+        told = run("docker", "inspect", container) + history
+        assert not [user for user, password in passwords.items() if password in told], service
+
+
+def test_command_line_of_the_host_and_nobody_else(stack: Stack, reference: dict[str, Any]) -> None:
+    places = ("--nats", f"nats://127.0.0.1:{stack.env['NATS_PORT']}", "--start", START, "--end", END)
+    command = (sys.executable, "-m", "basis.cli", "backtest", "pure_lending_usdt", *places, "--capital", str(CAPITAL))
+    own = Path(stack.env["BASIS_SECRETS_DIR_HOST"]) / "command-line.nats"
+    done = json.loads(run(*command, "--json", env={"BASIS_NATS_CREDENTIALS_FILE": str(own)}))
+    assert done["event_hash"] == reference["event_hash"]
+    nobody = tmp_file(own.parent / "nobody", "strategy:guessed")
+    refused = subprocess.run(
+        command,
+        env=os.environ | {"BASIS_NATS_CREDENTIALS_FILE": str(nobody)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "BUS-001" in refused.stderr
+    assert "guessed" not in refused.stderr
+
+
+def tmp_file(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
 
 
 def test_killed_containers_change_nothing(stack: Stack, tmp_path: Path) -> None:

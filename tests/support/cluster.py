@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
 from basis.runtime.structured_logger import publish_lines
-from basis.testkit.runs import CID, CONFIGS, run_ref
+from basis.testkit.runs import CID, CONFIGS, REPO, run_ref
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -47,6 +48,8 @@ class Cluster:
     server: NatsServer
     children: dict[str, subprocess.Popen[bytes] | Forked] = field(default_factory=dict)
     """Service, or ``service-2`` for a second replica -> its process, where it has one of its own."""
+    secrets: Path | None = None
+    """Folder of the services' passwords at the NATS server, where it has accounts."""
     forked: bool = False
     """Whether processes are forked from a loaded one, or started as a user would."""
 
@@ -129,6 +132,8 @@ class Cluster:
         """Start (again) one service in a process of its own."""
         file, environment = self.settings.logs_dir.parent / f"{name}.log", services.child_environment(self.settings)
         service = name.removesuffix("-2")
+        if self.secrets is not None:
+            environment["BASIS_NATS_CREDENTIALS_FILE"] = str(self.secrets / f"{service}.nats")
         if self.forked:
             self.children[name] = Forked(service, environment, file)
             return
@@ -213,6 +218,7 @@ async def process_cluster(
     *,
     forked: bool = False,
     names: Sequence[str] = subjects.RUN_CRITICAL,
+    accounts: bool = False,
     **fields: Any,
 ) -> AsyncIterator[Cluster]:
     """One process a service, as in containers.
@@ -222,14 +228,19 @@ async def process_cluster(
         data: catalogue.
         forked: fork them from a process that has everything loaded: quicker to start, the same otherwise.
         names: services; ``venues-2`` is a second replica.
+        accounts: whether the server knows the users of configs/nats/accounts.conf, and each service is its own.
         **fields: further settings.
     """
-    with NatsServer(folder / "nats") as server:
+    secrets, environment = (folder / "secrets", passwords(folder / "secrets")) if accounts else (None, {})
+    config = CONFIGS / "nats" / "accounts.conf" if accounts else None
+    with NatsServer(folder / "nats", config=config, environment=environment) as server:
         settings = settings_for(folder, data, server.url, **fields)
-        bus = Bus(settings, "test")
+        if secrets is not None:
+            settings = settings.model_copy(update={"nats_credentials_file": secrets / "command-line.nats"})
+        bus = Bus(settings, "cli")
         await bus.connect()
         await bus.start()
-        cluster = Cluster(bus, settings, server, forked=forked)
+        cluster = Cluster(bus, settings, server, secrets=secrets, forked=forked)
         try:
             for name in names:
                 cluster.launch(name)
@@ -245,6 +256,13 @@ async def process_cluster(
                 child.kill()
                 child.wait()
             await bus.stop()
+
+
+def passwords(folder: Path) -> dict[str, str]:
+    """Made as ``make up`` makes them; returns what nats-server needs in its environment."""
+    subprocess.run([str(REPO / "deploy" / "nats-passwords.sh"), str(folder)], check=True)
+    lines = (folder / "nats.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def event_lines(outcome: RunOutcome) -> dict[str, list[dict[str, Any]]]:
@@ -263,11 +281,25 @@ def log_lines(outcome: RunOutcome, component: str) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in file.read_bytes().splitlines()]
 
 
-def assert_every_event_once(outcome: RunOutcome) -> None:
-    """Order keys are unique over the whole run, files hold what was counted, and every tick is there once."""
+def assert_every_event_once(outcome: RunOutcome, *, missed: bool = False) -> None:
+    """Order keys are unique over the whole run, files hold what was counted, and every tick is there once.
+
+    Args:
+        outcome: of the run.
+        missed: whether ticks may have been skipped; then the log says which.
+    """
     found = event_lines(outcome)
     keys = [line["order"] for lines in found.values() for line in lines]
     assert len(set(keys)) == len(keys), "an event is there twice"
     assert {kind: len(lines) for kind, lines in found.items() if lines} == outcome.events
     ticks = [line["order"] // 1_000_000 for line in found["strategy_decisions"]]
-    assert ticks == list(range(outcome.ticks)), "a tick is missing, or out of sequence"
+    if not missed:
+        assert ticks == list(range(outcome.ticks)), "a tick is missing, or out of sequence"
+        return
+    said = "\n".join(line["message"] for line in log_lines(outcome, "strategy_manager"))
+    gone = sorted(set(range(ticks[-1] + 1)) - set(ticks))
+    told = {int(number) for number in re.findall(r"tick (\d+) is skipped", said)}
+    for first, last in re.findall(r"ticks (\d+) to (\d+) were missed", said):
+        told |= set(range(int(first), int(last) + 1))
+    assert ticks == sorted(set(ticks)), "a tick is there twice, or out of sequence"
+    assert set(gone) <= told, f"ticks {gone} are missing, said to be skipped: {sorted(told)}"

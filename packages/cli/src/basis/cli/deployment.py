@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import gc
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from basis.cli import services
 from basis.models.errors import ComponentError
 from basis.runtime import bus as subjects
 from basis.runtime.bus import Bus
 from basis.runtime.nats_server import die_with_parent
+from basis.runtime.settings import project_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
     from basis.runtime.settings import Settings
 
+SECRETS = project_folder("deploy") / "secrets"
+"""Where ``make up`` leaves passwords of the NATS server."""
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _RESTARTS = 5
 _LOOK_EVERY_S = 0.1
 _END_TIMEOUT_S = 15.0
@@ -149,10 +155,19 @@ async def beside(settings: Settings, children: Children) -> AsyncIterator[Bus]:
                 await watching
 
 
+def with_credentials(settings: Settings) -> Settings:
+    """Settings with what ``make up`` left for the command line, where it talks to a server of this machine as nobody."""
+    hosts = {urlsplit(url.strip()).hostname for url in settings.nats_url.split(",")}
+    left = SECRETS / "command-line.nats"
+    if settings.nats_credentials_file is not None or not hosts <= _LOOPBACK or not os.access(left, os.R_OK):
+        return settings
+    return settings.model_copy(update={"nats_credentials_file": left})
+
+
 @asynccontextmanager
 async def cluster(settings: Settings) -> AsyncIterator[Bus]:
     """A connection to services that already run elsewhere."""
-    bus = Bus(settings, "cli")
+    bus = Bus(with_credentials(settings), "cli")
     await bus.connect()
     try:
         await bus.start()

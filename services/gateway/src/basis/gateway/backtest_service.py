@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
-from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError, NotFoundError
+from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 
 from basis.models.config import RunConfig
 from basis.models.errors import ComponentError, InputError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
     from nats.js.api import RawStreamMsg
-    from nats.js.kv import KeyValue
 
     from basis.gateway.requests import PreparedBacktest
     from basis.runtime.bus import Bus
@@ -194,10 +193,9 @@ class BacktestService:
         Args:
             without: runs that need not be looked up.
         """
-        runs = await self._bus.bucket(subjects.KV_RUNS)
         reads = asyncio.Semaphore(_READS_AT_ONCE)
         submitted = await self._submitted()  # before the keys: a run that begins meanwhile is in one of the two
-        recorded = await _keys(runs)
+        recorded = await self._recorded()
 
         async def look(correlation_id: str) -> RunStatus | None:
             async with reads:
@@ -215,6 +213,16 @@ class BacktestService:
         wanted = subjects.run_submit(subjects.ANY_RUN)
         info = await self._bus.jetstream.stream_info(subjects.STREAM_RUNS, subjects_filter=wanted)
         return [subject.split(".")[1] for subject in info.state.subjects or {}]
+
+    async def _recorded(self) -> Sequence[str]:
+        """Runs with an entry in the bucket, removed ones among them.
+
+        By the stream's own list: nats-py's ``keys()`` makes a consumer, and who may make consumers may have the server
+        deliver anywhere (docs/security.md).
+        """
+        kept = f"$KV.{subjects.KV_RUNS}."
+        info = await self._bus.jetstream.stream_info(f"KV_{subjects.KV_RUNS}", subjects_filter=f"{kept}>")
+        return [subject.removeprefix(kept) for subject in info.state.subjects or {}]
 
     async def cancel(self, correlation_id: str, reason: str = "cancelled on request") -> RunStatus:
         """End a run: at once where it is still queued, at its next window where an engine has it.
@@ -389,10 +397,3 @@ def by_recency(status: RunStatus) -> tuple[bool, str]:
     """Key that sorts queued runs last and newer ones after older ones."""
     begun = status.started_at or status.completed_at
     return status.status == "queued", begun.isoformat() if begun is not None else ""
-
-
-async def _keys(bucket: KeyValue) -> list[str]:
-    try:
-        return await bucket.keys()
-    except NoKeysError:
-        return []

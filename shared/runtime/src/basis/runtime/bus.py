@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import traceback
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +18,7 @@ import msgspec
 import nats.aio.client
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.security import NatsSecurity, NatsUserPassword
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
 from nats.errors import Error as NatsError
@@ -366,6 +368,32 @@ def host_of(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//***@", url)
 
 
+def _security(settings: Settings) -> NatsSecurity | None:
+    """Who this process is, and whom it trusts.
+
+    Raises:
+        InputError: CONFIG-003, the credentials or the certificates cannot be read; says nothing of what is in them.
+    """
+    trusted = None
+    if settings.nats_ca_file is not None:
+        try:
+            trusted = ssl.create_default_context(cafile=settings.nats_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            message = f"nats_ca_file {settings.nats_ca_file}: {error.strerror or 'no certificates'}"
+            raise InputError("CONFIG-003", message, "bus") from None
+    file = settings.nats_credentials_file
+    if file is None or "@" in settings.nats_url:
+        return None if trusted is None else NatsSecurity(ssl_context=trusted)
+    try:
+        user, _, password = file.read_text(encoding="utf-8").strip().partition(":")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"nats_credentials_file {file}: {getattr(error, 'strerror', None) or 'no text'}"
+        raise InputError("CONFIG-003", message, "bus") from None
+    if not user or not password:
+        raise InputError("CONFIG-003", f"nats_credentials_file {file}: expected one line, user:password", "bus")
+    return NatsUserPassword(user, password, ssl_context=trusted)
+
+
 class Bus:
     """One connection to NATS and all that goes over it.
 
@@ -380,6 +408,9 @@ class Bus:
         self._broker = NatsBroker(
             [url.strip() for url in settings.nats_url.split(",")],
             name=f"basis-{service}",
+            # replies come to a subject of the service's own: no other may listen to them, where the server has accounts
+            inbox_prefix=f"_INBOX.{service}",
+            security=_security(settings),
             max_reconnect_attempts=-1,  # the default, 60, closes the client for good
             reconnect_time_wait=1,
             pending_size=64 * 1024**2,
@@ -405,7 +436,7 @@ class Bus:
         """Connect and make streams and buckets where they are missing.
 
         Raises:
-            ComponentError: BUS-001, no server answered in time; names the address.
+            ComponentError: BUS-001, no server answered in time, or it refuses this user; names the address.
         """
         url = host_of(self._settings.nats_url)
         deadline = asyncio.get_running_loop().time() + self._settings.nats_connect_timeout_s
@@ -415,6 +446,13 @@ class Bus:
                 await asyncio.wait_for(self._broker.connect(), timeout=max(remaining, 0.05))
                 break
             except (OSError, NatsError, TimeoutError) as error:
+                if "authorization" in str(error).lower():
+                    raise ComponentError(
+                        "BUS-001",
+                        f"the NATS server at {url} does not know this user, or not by this password: name a file with "
+                        "user:password by BASIS_NATS_CREDENTIALS_FILE ('make up' leaves them in deploy/secrets)",
+                        "bus",
+                    ) from error
                 if remaining <= 0.2:
                     patience = self._settings.nats_connect_timeout_s
                     raise ComponentError(
@@ -617,6 +655,7 @@ class Bus:
             pull_sub=PullSub(batch_size=1, timeout=2.0),
             config=ConsumerConfig(ack_wait=RUN_ACK_WAIT_S, max_deliver=RUN_MAX_DELIVER),
             ack_policy=AckPolicy.MANUAL,
+            inbox_prefix=f"_INBOX.{self._service}.".encode(),
             decoder=_raw_message,
         )(handle)
 
@@ -638,6 +677,7 @@ class Bus:
             pull_sub=PullSub(batch_size=1, timeout=2.0),
             config=ConsumerConfig(ack_wait=LIVE_ACK_WAIT_S, max_deliver=-1),
             ack_policy=AckPolicy.MANUAL,
+            inbox_prefix=f"_INBOX.{self._service}.".encode(),
             decoder=_raw_message,
         )(handle)
 

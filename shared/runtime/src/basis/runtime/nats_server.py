@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _START_TIMEOUT_S = 10.0
@@ -61,12 +62,22 @@ class NatsServer:
     Args:
         store: folder of JetStream; None makes a temporary one.
         port: port on 127.0.0.1; -1 picks a free one.
+        config: further configuration: users, TLS.
+        environment: variables that the configuration names.
     """
 
-    def __init__(self, store: Path | None = None, port: int = -1) -> None:
+    def __init__(
+        self,
+        store: Path | None = None,
+        port: int = -1,
+        config: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._temporary = None if store is not None else tempfile.TemporaryDirectory(prefix="basis-nats-")
         self._folder = store if store is not None else Path(self._temporary.name)  # type: ignore[union-attr]
         self._port = port
+        self._config = [] if config is None else ["-c", str(config)]
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -86,7 +97,9 @@ class NatsServer:
                         find_binary(),
                         *("-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder)),
                         *("--ports_file_dir", str(self._folder)),
+                        *self._config,
                     ],
+                    env=os.environ | self._environment,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C is for us: the server must outlive the last events

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-def _project_folder(name: str) -> Path:
+def project_folder(name: str) -> Path:
     """``./name`` where it exists, else the folder of that name in the workspace that this file is part of."""
     here = Path(name)
     workspace = Path(__file__).resolve().parents[5] / name
@@ -23,6 +23,10 @@ class Settings(BaseSettings):
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Server or comma-separated servers of the cluster."""
+    nats_credentials_file: Path | None = None
+    """File with ``user:password`` of this process at the NATS server; None = as the address says, or nobody in particular."""
+    nats_ca_file: Path | None = None
+    """Certificates, PEM, that the NATS server's must be signed by (``tls://``); None = those that the system trusts."""
     nats_connect_timeout_s: float = Field(default=10.0, gt=0)
     """How long a service waits for NATS at its start before it gives up, seconds."""
     request_timeout_s: float = Field(default=5.0, gt=0)
@@ -37,7 +41,7 @@ class Settings(BaseSettings):
     """Memory-mapped columns made from the catalogue, by content; safe to delete."""
     results_cache_dir: Path = Path(".cache/basis/results")
     """Curves of sealed runs as Parquet, made from their logs; safe to delete. Written by the gateway and the command line."""
-    configs_dir: Path = Field(default_factory=lambda: _project_folder("configs"))
+    configs_dir: Path = Field(default_factory=lambda: project_folder("configs"))
     """Folder of modes, venues and share classes; read by the gateway and the command line."""
     gateway_host: str = "127.0.0.1"
     """Address that the HTTP API binds to."""
