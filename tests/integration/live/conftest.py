@@ -8,10 +8,21 @@ import pytest
 from tests.support.chain import Account, chain_of_tests
 from tests.support.live_cex import Stage
 
+from basis.venues.data.sample import write_sample
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 VENUES = ("binance", "bybit", "okx")
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Catalogue that local exchanges replay."""
+    folder = tmp_path_factory.mktemp("bars") / "catalogue"
+    write_sample(folder, years=3)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from basis.models.operations import ExecutionStatus
 from basis.venues.live.errors import Fatal, Retryable
+from basis.venues.live.lease import leased
 
 if TYPE_CHECKING:
     from tests.support.live_cex import Stage
+
+    from basis.models.execution import ExecutionHandshake
 
 CONFIRMED, PENDING, FAILED = ExecutionStatus.CONFIRMED, ExecutionStatus.PENDING, ExecutionStatus.FAILED
 HAPPENED = ("error_after", "timeout_after", "disconnect_after", "garbage_after")
@@ -228,6 +231,33 @@ def test_one_effect_per_operation_whatever_goes_wrong(
         assert stage.traded("ETHUSDT", listing) == Decimal("0.4")
     orders = [one for one in stage.server.exchange.account.orders.values() if one.filled]
     assert len(orders) == 1
+
+
+class Lapsed:
+    """A lease that ran out between the renewal and the signature: the process stood still."""
+
+    async def renew(self) -> None:
+        """It was fresh when it was looked at."""
+
+    def holds(self) -> bool:
+        """Not any more."""
+        return False
+
+
+def test_what_is_signed_does_not_leave_without_a_lease(stage: Stage) -> None:
+    order = stage.trade("perp", "buy", 1.0, price=3000.0)
+    prepared = stage.prepare(order)
+
+    async def send() -> ExecutionHandshake:
+        with leased(Lapsed()):
+            (found,) = await stage.live.send([order], prepared)
+        return found
+
+    found = stage.run(send())
+    assert found.status is PENDING, "its owner resolves it: another may have sent it"
+    assert "another replica" in str(found.error_message)
+    assert stage.server.requests["order.create"] == 0
+    assert stage.send(order, prepared).status is CONFIRMED
 
 
 def test_nothing_goes_on_asking_after_a_failure(binance: Stage) -> None:

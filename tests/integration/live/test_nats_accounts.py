@@ -29,7 +29,6 @@ from basis.runtime.bus import Bus
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
 from basis.testkit.runs import CID, CONFIGS
-from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,12 +162,12 @@ def refused_in(run: ExchangeRun, names: tuple[str, ...]) -> list[str]:
     return [line for line in lines if "iolation" in line]
 
 
-async def test_every_service_works_with_its_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_service_works_with_its_account(
+    bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Backtest, live run and all that the gateway offers: nothing is refused."""
-    data = tmp_path / "catalogue"
-    write_sample(data, years=3)
     names = (*subjects.RUN_CRITICAL, "gateway")
-    async with exchange_run(tmp_path, data, monkeypatch, names, accounts=True, gateway_port=free_port()) as run:
+    async with exchange_run(tmp_path, bars, monkeypatch, names, accounts=True, gateway_port=free_port()) as run:
         base = f"http://127.0.0.1:{run.cluster.settings.gateway_port}/api/v1/"
         try:
             async with httpx.AsyncClient(base_url=base, timeout=30) as client:

@@ -15,8 +15,6 @@ import psutil
 import pytest
 from tests.support.exchange_run import exchange_run, until
 
-from basis.venues.data.sample import write_sample
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,10 +25,10 @@ AWAY_S = 8.0
 """Beyond the patience of requests, and beyond every timeout of the clients."""
 
 
-async def test_nats_restarts_and_is_away_for_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = tmp_path / "catalogue"
-    write_sample(data, years=3)
-    async with exchange_run(tmp_path, data, monkeypatch, request_patience_s=PATIENCE_S) as run:
+async def test_nats_restarts_and_is_away_for_a_minute(
+    bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with exchange_run(tmp_path, bars, monkeypatch, request_patience_s=PATIENCE_S) as run:
         nats = run.cluster.server
         venues = run.cluster.children["venues"]
 

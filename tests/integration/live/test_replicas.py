@@ -13,7 +13,6 @@ import pytest
 from tests.support.exchange_run import exchange_run, until
 
 from basis.runtime import bus as subjects
-from basis.venues.data.sample import write_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +21,11 @@ pytestmark = [pytest.mark.timeout(300)]
 DOUBLE = ("strategy", "execution", "venues")
 
 
-async def test_a_replica_that_stood_still_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = tmp_path / "catalogue"
-    write_sample(data, years=3)
+async def test_a_replica_that_stood_still_sends_nothing(
+    bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = (*subjects.RUN_CRITICAL, *(f"{name}-2" for name in DOUBLE))
-    async with exchange_run(tmp_path, data, monkeypatch, names) as run:
+    async with exchange_run(tmp_path, bars, monkeypatch, names) as run:
 
         def still() -> dict[str, str]:
             """Service -> replica that stands still."""
