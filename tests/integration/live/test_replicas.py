@@ -5,7 +5,7 @@ SIGSTOP in the middle of an order, and SIGCONT when it is long done: who wakes u
 
 from __future__ import annotations
 
-import asyncio
+import signal
 from typing import TYPE_CHECKING
 
 import psutil
@@ -39,8 +39,8 @@ async def test_a_replica_that_stood_still_sends_nothing(
             run.cluster.strike("SIGSTOP", point)
             await until(f"{service} stands still {point}", lambda: service in still())
 
-        # all three stand still with the first order in hand; each time the other replica goes on
-        run.cluster.strike("SIGSTOP", "engine: after the orders are written down")
+        # all three stand still with the second order in hand, with a position and its settlements; the other replica goes on
+        run.cluster.strike("SIGSTOP@2", "engine: after the orders are written down")
         submit = await run.start()
         cid = submit.correlation_id
         async with run.cluster.spying(cid) as spy:
@@ -49,13 +49,14 @@ async def test_a_replica_that_stood_still_sends_nothing(
             await freeze("venues", "venues: before send")
             frozen = still()
             assert frozen.keys() == set(DOUBLE)
-            assert not run.filled(), "nothing was sent yet"
-            await run.ticks(cid, 2)
-            assert len(run.filled()) == 1
+            assert len(run.filled()) == 1, "nothing of it was sent yet"
+            ticks = (await run.live.live.status(cid)).ticks
+            await run.ticks(cid, ticks + 2)
+            assert len(run.filled()) == 2
             sent, told = run.server.requests["order.create"], len(told_of(spy.messages))
 
             for name in frozen.values():
-                run.cluster.children[name].send_signal(18)
+                run.cluster.children[name].send_signal(signal.SIGCONT)
             await until(
                 "the venues replica sees that it lost", lambda: "has taken over" in run.log_of(frozen["venues"])
             )
@@ -64,13 +65,14 @@ async def test_a_replica_that_stood_still_sends_nothing(
             assert run.server.requests["order.create"] == sent, "the ones that woke up sent nothing"
 
             ticks = (await run.live.live.status(cid)).ticks
-            await run.ticks(cid, ticks + 8)  # the signal turns in between: all replicas are there, and one order is one
+            await run.ticks(
+                cid, ticks + 20
+            )  # the signal turns in between: all replicas are there, and one order is one
         await run.live.live.stop(cid)
         outcome = await run.live.ended(cid)
         assert outcome.status.status == "completed", outcome.status
         run.assert_one_effect_each(outcome)
-        assert len(run.filled()) >= 2
-        await asyncio.sleep(0)
+        assert len(run.filled()) >= 3
 
 
 def told_of(messages: list[tuple[str, bytes]]) -> list[bytes]:

@@ -199,6 +199,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self, run: RunRef, here: Checkpoint, window: Window, assessed: AssessReply, done: tuple[str, ...]
     ) -> Checkpoint:
         """The rest of a tick that is in hand and assessed."""
+        self._window = window
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         decided = self._decide(run, here, window, assessed, logger)
         here = here.model_copy(update={"requests_done": done})
@@ -233,6 +234,9 @@ class WallClockEngine(EventDrivenStrategyEngine):
         finally:
             assessing.cancel()
             await asyncio.gather(assessing, return_exceptions=True)
+
+    _window: Window | None = None
+    """Of the tick in hand, with its settlements and balances: an order carries the market alone."""
 
     _begun: asyncio.Task[CommitReply] | None = None
     """Commit of the tick in hand by the monitors."""
@@ -364,7 +368,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._trading = Trading(
             tick=orders.tick,
             orders=base64.b64encode(codec.encode(orders)).decode(),
-            window=base64.b64encode(codec.encode(orders.window)).decode(),
+            window=base64.b64encode(codec.encode(self._window or orders.window)).decode(),
             reference_equity=decided.state.reference_equity,
             pending_withdrawal=decided.state.pending_withdrawal,
         )
