@@ -299,7 +299,7 @@ def test_command_line_of_the_host_and_nobody_else(stack: Stack, reference: dict[
         text=True,
         check=False,
     )
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "BUS-001" in refused.stderr
     assert "guessed" not in refused.stderr
 
