@@ -234,20 +234,29 @@ class LiveService:
 
         Returns:
             What the venues cancelled; None for a paper run, which has no orders at any venue.
+
+        Raises:
+            ComponentError: the venues could not cancel everything, or nobody answered; the engine was told all the same.
         """
         record = await self.record(correlation_id)
         halted: HaltReply | None = None
+        failed: ComponentError | None = None
         if record.run_mode == "live":
             order = Halt(correlation_id=correlation_id, unwind=unwind, reason=reason)
             trading = await self._bus.bucket(subjects.KV_TRADING)
             await trading.put(subjects.halt_key(correlation_id), order.model_dump_json().encode())
-            halted = await self._bus.request(
-                subjects.venues_halt(correlation_id), order, HaltReply, patience_s=_PATIENCE_S
-            )
+            try:
+                halted = await self._bus.request(
+                    subjects.venues_halt(correlation_id), order, HaltReply, patience_s=_PATIENCE_S
+                )
+            except ComponentError as error:
+                failed = error
         if record.status.status not in ENDED:
             await self._control(
                 correlation_id, Control(command="emergency_stop", reason=reason, unwind=unwind, request_id="emergency")
             )
+        if failed is not None:
+            raise failed
         return halted
 
     async def _control(self, correlation_id: str, request: Control) -> RunRecord:
