@@ -40,12 +40,12 @@ class ExchangeRun:
     server: ExchangeServer
     folder: Path
 
-    async def start(self, ticks: int | None = None) -> RunSubmit:
-        """Start the run: long at its first tick, the other side half an hour on."""
+    async def start(self, ticks: int | None = None, *, turning: bool = True) -> RunSubmit:
+        """Start the run: long at its first tick, and where it turns the other side half an hour on, and so on."""
         lines = ["timestamp,signal,confidence,sd"]
         for half_hour in range(2000):
             at = datetime.fromtimestamp(BEGIN.timestamp() - 3600 + 1800 * half_hour, UTC)
-            lines.append(f"{at.isoformat()},{'short' if half_hour // 3 % 2 else 'long'},0.9,0.02")
+            lines.append(f"{at.isoformat()},{'short' if turning and half_hour // 3 % 2 else 'long'},0.9,0.02")
         (self.folder / "signals.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         changes: dict[str, Any] = ARMED | {
             "strategy__signals__provider": "file",

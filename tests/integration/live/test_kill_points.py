@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from tests.support.chain import Account, chain_of_tests
 from tests.support.cluster import Cluster, assert_every_event_once, event_lines, process_cluster
 from tests.support.live import ARMED, LiveCluster, assert_verified
 from tests.support.warp import NODE, keep_up
@@ -30,8 +29,10 @@ from basis.runtime.clock import SharedClock
 from basis.testkit.runs import REPO
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.support.chain import Account
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("anvil")]
 UNITS = 10**6
@@ -56,12 +57,6 @@ def points(service: str) -> list[str]:
 
 def test_there_are_25_points() -> None:
     assert sum(len(points(service)) for service in ("engine", "execution", "venues")) >= 25
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Account]:
-    with chain_of_tests() as account:
-        yield account
 
 
 @asynccontextmanager
@@ -154,6 +149,7 @@ async def die_at(point: str, service: str, account: Account, cluster: Cluster, l
 
 
 async def test_one_effect_whatever_dies(chain: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain.world.restore()
     async with killable(chain, tmp_path, monkeypatch) as (cluster, live):
         for service, name in (("venues", "venues"), ("execution", "execution"), ("engine", "strategy")):
             for point in points(service):
