@@ -97,7 +97,7 @@ up: data/synthetic ## the six services and NATS as containers, HTTP on http://lo
 
 down: ## stop the containers, and a dashboard in the background; logs stay
 	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop; fi
-	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker compose down --remove-orphans; fi
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then deploy/nats-passwords.sh; docker compose down --remove-orphans; fi
 
 clean: ## remove what make and tests made, but not logs
 	@if [ -x $(BASIS) ]; then $(BASIS) dashboard --stop >/dev/null || true; fi
