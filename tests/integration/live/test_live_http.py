@@ -117,7 +117,9 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     clock.set(BEGIN)
     made = {scope: keys.make(f"the-{scope}", scope) for scope in Scope}
     (folder / "live").mkdir()
-    (folder / "live" / "binance.yaml").write_text("rate_limit: false\n", encoding="utf-8")
+    home = {"client": {"USDT": {"address": "0x" + "12" * 20, "network": "ERC20"}}}
+    terms = {"rate_limit": False, "withdrawal_addresses": home}
+    (folder / "live" / "binance.yaml").write_text(yaml.safe_dump(terms), encoding="utf-8")
     exchange = ExchangeServer("binance", clock=lambda: int(clock.now().timestamp() * 1000))
     with pytest.MonkeyPatch.context() as patch, NatsServer(folder / "nats") as nats, exchange:
         exchange.exchange.replay(folder / "data")
@@ -236,6 +238,31 @@ def test_emergency_stop_and_no_second_run_of_an_account(there: Deployed) -> None
     assert any("cancel" in operation for operation in heard), heard
     assert not waiting, "take profit and stop loss of the position are cancelled too"
     assert there.position() != 0.0, "positions stay"
+
+
+def test_capital_of_a_live_run_counts_when_it_arrives_and_is_paid_out(there: Deployed) -> None:
+    """An announcement alone is nothing; what arrives is the client's, announced or not, and counted once."""
+    cid = there.start("live")
+    begun = there.performance(cid, lambda now: now["orders_by_type"].get("perp_trade", 0) >= 2)
+    announced = there.trade.post(f"capital/{cid}/deposit", json={"amount": 10_000})
+    assert announced.status_code == 202, announced.text
+    ticks = there.until(cid, lambda _: True)["ticks"]
+    there.until(cid, lambda now: now["ticks"] >= ticks + 3)
+    assert there.performance(cid, lambda _: True)["capital"] == begun["capital"]
+    with there.exchange.lock:
+        there.exchange.exchange.receive("USDT", 10_000, "0x" + "ab" * 32)
+    put_in = begun["capital"] + 10_000.0
+    found = there.performance(cid, lambda now: now["capital"] == put_in)
+    assert found["total_return"] == pytest.approx(begun["total_return"], abs=0.05), "capital is no profit"
+
+    taken = there.trade.post(f"capital/{cid}/withdraw", json={"amount": 5_000})
+    assert taken.status_code == 202, taken.text
+    there.performance(cid, lambda now: now["capital"] == pytest.approx(put_in - 5_000.0, abs=2))
+    with there.exchange.lock:
+        paid = [one for one in there.exchange.exchange.account.movements if one.kind == "withdrawal"]
+    assert [(str(one.asset), float(one.amount)) for one in paid] == [("USDT", 5_000.0)]
+    assert there.trade.post(f"live/{cid}/emergency-stop", json={"unwind": True}).status_code == 200
+    there.until(cid, lambda now: now["status"] == "cancelled")
 
 
 def test_emergency_stop_with_unwinding(there: Deployed) -> None:

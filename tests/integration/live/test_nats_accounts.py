@@ -28,7 +28,7 @@ from basis.runtime import bus as subjects
 from basis.runtime.bus import Bus
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
-from basis.testkit.runs import CID, CONFIGS
+from basis.testkit.runs import CID, CONFIGS, REPO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +141,28 @@ async def test_what_is_not_a_users_business_is_refused(server: tuple[NatsServer,
         assert f'permissions violation for publish to "{subject.lower()}"' in told, subject
     for subject in deaf:
         assert f'permissions violation for subscription to "{subject.lower()}"' in told, subject
+
+
+def trading_keys() -> set[str]:
+    """Last words of the keys that the venues' code has in the bucket ``trading``; the halt is the gateway's to write."""
+    code = (REPO / "services/venues/src/basis/venues/live").rglob("*.py")
+    return {name for file in code for name in re.findall(r'f"\{correlation_id\}\.(\w+)"', file.read_text("utf-8"))}
+
+
+async def test_the_venues_may_write_each_of_their_records(server: tuple[NatsServer, Path]) -> None:
+    """Also those that few runs ever write."""
+    assert {"day", "exits", "transfers"} <= trading_keys()
+    said: list[str] = []
+    client = await connect(*server, "venues", said)
+    try:
+        for name in sorted(trading_keys()):
+            await client.publish(f"$KV.trading.{CID}.{name}", b"{}")
+        await client.publish(HALT, b"{}")  # the last: once it is refused, all before it were heard
+        await client.flush()
+        await until("the server has said no", lambda: bool(said))
+    finally:
+        await client.close()
+    assert len(said) == 1, said
 
 
 async def test_no_other_stream_can_be_made(server: tuple[NatsServer, Path]) -> None:

@@ -218,7 +218,8 @@ class LiveService:
         return await self._control(correlation_id, Control(command="rebalance", request_id=new_correlation_id()))
 
     async def deposit(self, correlation_id: str, amount: float, request_id: str = "") -> RunRecord:
-        """Capital that the client puts in, from the next tick on. Live: once it has arrived at the venue."""
+        """Capital that the client puts in, from the next tick on. A live run counts it when it arrives at a venue, announced or
+        not: there this is a word in the log, so that nothing is counted twice."""
         identity = request_id or new_correlation_id()
         return await self._control(correlation_id, Control(command="deposit", amount=amount, request_id=identity))
 

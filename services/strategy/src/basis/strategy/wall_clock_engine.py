@@ -283,7 +283,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         reply = await self._bus.request(
             subjects.venues_advance(self._cid), request, AdvanceReply, timeout_s=subjects.LIVE_REQUEST_S
         )
-        self._deposited = deposit > 0.0
+        self._note_deposits(reply.window)
         self._exits_missing = reply.exits_missing
         for missing in reply.exits_missing:
             error = ComponentError("VEN-018", missing.words, "strategy_manager")
@@ -291,6 +291,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
         return reply.window
 
     _deposited = False
+
+    def _note_deposits(self, window: Window) -> None:
+        """Capital that came with a tick: announced in a paper run, arrived at a venue in a live one."""
+        settled = codec.unpack_settlements(window.settlements)
+        self._deposited = any(settlement.kind is SettlementKind.DEPOSIT for settlement in settled)
 
     def _remembered(self, state: Checkpoint) -> StrategyState:
         return StrategyState(
@@ -345,8 +350,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
 
         The same state and window give the same events under the same message ids, which the stream and the sink know.
         """
-        settled = codec.unpack_settlements(window.settlements)
-        self._deposited = any(settlement.kind is SettlementKind.DEPOSIT for settlement in settled)
+        self._note_deposits(window)
         assessed = await self._assess(run, state, window)
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         self._decide(run, state, window, assessed, logger)

@@ -2,7 +2,8 @@
 
 Value in flight is counted once: what has left a source is in ``transit`` until its target says that it arrived, and an arrival
 takes out of transit no more than is there for it. An arrival is matched to a departure by its transaction where both know it,
-else to the oldest one of the same token and target with the same amount. One that matches nothing is no transfer of ours.
+else to the oldest one of the same token and target with the same amount, one without a known transaction first (what an exchange
+calls the transaction of a withdrawal is not always what the chain shows). One that matches nothing is no transfer of ours.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from pydantic import AwareDatetime, Field
 
 from basis.models.base import FrozenModel, NonNegative, Positive
 from basis.models.errors import ComponentError
+from basis.models.instruments import TOKEN_DECIMALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _COMPONENT = "transfer_ledger"
 AMOUNT_TOLERANCE = 1e-8
-"""Largest accepted difference of what was announced and what arrived, tokens: the smallest unit of an exchange."""
+"""Largest accepted difference of what was announced and what arrived, tokens: the smallest unit of an exchange, or of the
+token on chain where that is larger (:func:`tolerance`)."""
+
+
+def tolerance(token: str) -> float:
+    """Largest accepted difference of an amount that left and the one that arrived, tokens."""
+    return max(AMOUNT_TOLERANCE, 10.0 ** -TOKEN_DECIMALS.get(token, 8))
 
 
 class TransferState(StrEnum):
@@ -139,9 +147,9 @@ class TransferLedger:
             by_transaction = [one for one in flying if one.transaction == arrival.transaction]
             if by_transaction:
                 return by_transaction[0]
-            flying = [one for one in flying if one.transaction is None]
-        alike = (one for one in flying if abs(one.arriving - arrival.amount) <= AMOUNT_TOLERANCE)
-        return min(alike, key=lambda one: one.left_at, default=None)
+        alike = (one for one in flying if abs(one.arriving - arrival.amount) <= tolerance(arrival.token))
+        known = arrival.transaction is not None
+        return min(alike, key=lambda one: (known and one.transaction is not None, one.left_at), default=None)
 
     def arrive(self, arrival: Arrival) -> tuple[TransferLedger, PendingTransfer | None]:
         """Something has arrived; the ledger after, and the transfer that it ends: None where it ends none.
@@ -152,7 +160,7 @@ class TransferLedger:
         found = self.match(arrival)
         if found is None:
             return self, None
-        if abs(found.arriving - arrival.amount) > AMOUNT_TOLERANCE:
+        if abs(found.arriving - arrival.amount) > tolerance(found.token):
             message = (
                 f"{found.operation_id}: {arrival.amount!r} {found.token} arrived, {found.arriving!r} were on the way"
             )

@@ -48,6 +48,7 @@ from basis.venues.core.live_row import market_row
 from basis.venues.core.settlement import settle
 from basis.venues.data import signals
 from basis.venues.data.catalogue import Catalogue
+from basis.venues.live.arrivals import Arrivals
 from basis.venues.live.counterparts import Counterparts, identity, live_factories
 from basis.venues.live.dead_man import DeadManSwitch
 from basis.venues.live.executor import LiveExecutor, Task, booked_balances
@@ -111,6 +112,7 @@ class LiveVenueManager:
         store = IntentStore(bus, f"{os.getpid()}-{new_correlation_id()[:8]}")
         self._executor = LiveExecutor(store, self._gate, clock, kill_point)
         self._exits = ExitWatch(bus)
+        self._arrivals = Arrivals(bus, clock.now)
         self._switch = DeadManSwitch(bus, self._heartbeats, self._cancel, self._release)
 
     # ------------------------------------------------------------------------------------------------ connections
@@ -237,8 +239,9 @@ class LiveVenueManager:
         kill_point("venues: after the tick is kept")
         settle_tick = self._settle_simulated if run.run_mode == "paper" else self._settle_live
         balances, settlements = settle_tick(setup, request, here, before)
-        deposit = _deposit(setup.config, tick, request.deposit)
-        if deposit is not None and run.run_mode == "paper":
+        # what a client puts into a live run is counted when it arrives at a venue, not when it is announced
+        deposit = _deposit(setup.config, tick, request.deposit) if run.run_mode == "paper" else None
+        if deposit is not None:
             (key,) = deposit.deltas
             balances[key] = balances.get(key, request.ledger.get(key, 0.0)) + request.deposit
         window = Window(
@@ -283,6 +286,7 @@ class LiveVenueManager:
             here.seen,
         )
         done = await self._executor.execute(task)
+        await self._arrivals.note(run.correlation_id, request.orders, done.handshakes)
         await self._exits.note(run.correlation_id, request.orders, done.handshakes)
         balances = dict(done.balances)
         return ExecuteReply(handshakes=done.handshakes, ledger=balances, balances=balances)
@@ -328,7 +332,10 @@ class LiveVenueManager:
             read_at=found.read_at,
             market=row,
             balances=found.balances,
-            settlements=tuple(_at_tick(closed_on_the_row(one, row), tick, setup.config) for one in found.settlements),
+            settlements=tuple(
+                closed_on_the_row(one, row).model_copy(update={"tick": tick})
+                for one in await self._arrivals.told(run.correlation_id, found.settlements)
+            ),
             seen=found.seen,
         )
 
@@ -411,17 +418,6 @@ def _column(before: float, value: float, ticks: int, is_payment: bool) -> codec.
     column = np.full(ticks + 1, 0.0 if is_payment else value)
     column[0], column[-1] = before, value
     return column
-
-
-def _at_tick(settlement: Settlement, tick: int, config: RunConfig) -> Settlement:
-    """A venue's settlement at its tick; what arrives comes out of what is in transit."""
-    deltas = dict(settlement.deltas)
-    if settlement.kind is SettlementKind.TRANSFER_ARRIVAL and len(deltas) == 1:
-        ((key, amount),) = deltas.items()
-        transit = f"transit:BaseToken:{key.rpartition(':')[2]}"
-        if transit in config.position_subscriptions:
-            deltas[transit] = -amount
-    return settlement.model_copy(update={"tick": tick, "deltas": deltas})
 
 
 def _deposit(config: RunConfig, tick: int, amount: float) -> Settlement | None:
