@@ -143,7 +143,9 @@ COMPONENTS = (
         (
             *_files(_VENUES, "live/manager", "live/counterparts", "live/ticks", "core/live_row", "live/executor"),
             *_files(_VENUES, "live/intents", "live/gate", "core/limits", "live/dead_man", "core/live_fills"),
-            *_files(_VENUES, "live/interface", "live/errors", "live/exit_watch", "live/arrivals", "core/transfer_ledger"),
+            *_files(
+                _VENUES, "live/interface", "live/errors", "live/exit_watch", "live/arrivals", "core/transfer_ledger"
+            ),
             "shared/models/src/basis/models/live_config.py",
         ),
         ("execution_deltas",),

@@ -302,6 +302,13 @@ def test_the_command_line(there: Deployed, basis: Any) -> None:
     assert (code, status["status"], status["capital"]) == (0, "running", 5000.0)
     assert basis("list")[1][cid] == f"paper {MODE} running"
     assert basis("rebalance", cid)[0] == 0
+    assert basis("deposit", cid, "1000")[1]["deposit"] == 1000.0
+    there.performance(cid, lambda now: now["capital"] == 6000.0)
+    assert basis("withdraw", cid, "500")[0] == 0
+    there.performance(cid, lambda now: now["capital"] == pytest.approx(5500.0, abs=2))
+    for wrong in ("0", "nan", "inf"):
+        code, refused = basis("deposit", cid, wrong)
+        assert (code, refused["error_code"]) == (2, "CONFIG-003")
     assert basis("stop", cid)[0] == 0
     there.until(cid, lambda now: now["status"] == "completed")
     assert basis("stop", cid) == (
@@ -327,6 +334,7 @@ def test_the_command_line(there: Deployed, basis: Any) -> None:
         (("status", NO_RUN), "RUN-001"),
         (("stop", NO_RUN), "RUN-001"),
         (("emergency-stop", NO_RUN), "RUN-001"),
+        (("withdraw", NO_RUN, "1"), "RUN-001"),
     ):
         code, refused = basis(*arguments)
         assert (code, refused["error_code"], refused["status"]) == (2, error_code, "refused"), arguments

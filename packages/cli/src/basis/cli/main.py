@@ -395,6 +395,25 @@ def live_rebalance(cid: Cid, nats: Nats = None, json_: Json = False) -> None:
     raise typer.Exit(live.rebalance(cid, nats=nats, as_json=json_))
 
 
+Amount = Annotated[float, typer.Argument(help="In the share class, above 0.")]
+
+
+@live_app.command("deposit")
+def live_deposit(cid: Cid, amount: Amount, nats: Nats = None, json_: Json = False) -> None:
+    """Put capital in; a live run counts it when it arrives at a venue, announced or not."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.deposit(cid, amount, nats=nats, as_json=json_))
+
+
+@live_app.command("withdraw")
+def live_withdraw(cid: Cid, amount: Amount, nats: Nats = None, json_: Json = False) -> None:
+    """Take capital out: free balance first, else unwound 1:1."""
+    from basis.cli.commands import live  # noqa: PLC0415
+
+    raise typer.Exit(live.withdraw(cid, amount, nats=nats, as_json=json_))
+
+
 @live_app.command("emergency-stop")
 def live_emergency_stop(
     cid: Cid,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,32 @@ def rebalance(correlation_id: str, *, nats: str | None, as_json: bool) -> int:
         return {"correlation_id": correlation_id, "status": record.status.status}
 
     return _run(ask, nats, as_json=as_json)
+
+
+def deposit(correlation_id: str, amount: float, *, nats: str | None, as_json: bool) -> int:
+    """Capital that the client puts in; a live run counts it when it arrives."""
+
+    async def ask(service: LiveService) -> dict[str, object]:
+        record = await service.deposit(correlation_id, _sound(amount))
+        return {"correlation_id": correlation_id, "deposit": amount, "status": record.status.status}
+
+    return _run(ask, nats, as_json=as_json)
+
+
+def withdraw(correlation_id: str, amount: float, *, nats: str | None, as_json: bool) -> int:
+    """Capital that the client takes out: free balance first, else unwound 1:1."""
+
+    async def ask(service: LiveService) -> dict[str, object]:
+        record = await service.withdraw(correlation_id, _sound(amount))
+        return {"correlation_id": correlation_id, "withdrawal": amount, "status": record.status.status}
+
+    return _run(ask, nats, as_json=as_json)
+
+
+def _sound(amount: float) -> float:
+    if not (math.isfinite(amount) and amount > 0.0):
+        raise InputError("CONFIG-003", f"amount {amount}: expected a number above 0, in the share class", "cli")
+    return amount
 
 
 def emergency_stop(correlation_id: str, *, unwind: bool, reason: str, nats: str | None, as_json: bool) -> int:
