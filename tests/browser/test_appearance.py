@@ -12,7 +12,7 @@ from tests.browser.conftest import PHONE
 if TYPE_CHECKING:
     from tests.browser.conftest import Board
 
-pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 EVIL = "e" + "0" * 31
 MARKUP = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Board
 
-pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 TWO_MEGABYTES = 2_000_000
 
 

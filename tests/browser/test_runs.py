@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Board
 
-pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 RUN_PAGE = re.compile(r"/runs/[0-9a-f]{32}")
 
 

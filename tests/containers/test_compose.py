@@ -28,7 +28,7 @@ from basis.venues.data.sample import write_sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 PYTHON_IMAGE, NATS_IMAGE, IMAGE = "python:3.11-slim", "nats:2-alpine", "basis-test:local"

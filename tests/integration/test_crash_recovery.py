@@ -63,7 +63,7 @@ async def disturbed(cluster: Cluster, victim: str, run: dict[str, Any]) -> tuple
 
 
 # one cluster, and one calm run of each kind, for all blows: starting five processes costs more than a run
-together = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("crash")]
+together = [pytest.mark.asyncio(loop_scope="module")]
 SAMPLE_RUN: dict[str, Any] = RUN | {"start": "2022-01-01", "end": "2022-02-09"}
 BUSY: dict[str, Any] = {
     "mode": "eth_basis",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tests.support.chain import Account
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("anvil")]
+pytestmark = [pytest.mark.timeout(900)]
 UNITS = 10**6
 CAPITAL = 20_000
 TICKS = 4

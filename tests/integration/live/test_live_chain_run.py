@@ -16,7 +16,7 @@ from basis.runtime.clock import SharedClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("anvil")]
+pytestmark = [pytest.mark.timeout(240)]
 UNITS = 10**6
 
 

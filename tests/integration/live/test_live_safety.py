@@ -20,7 +20,7 @@ from basis.testkit.faults import Fate
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("anvil")]
+pytestmark = [pytest.mark.timeout(240)]
 UNITS = 10**6
 
 

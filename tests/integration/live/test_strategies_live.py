@@ -20,7 +20,7 @@ from basis.runtime.clock import SharedClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("anvil")]
+pytestmark = [pytest.mark.timeout(600)]
 TICKS = int(os.environ.get("BASIS_LIVE_TICKS", "12"))
 
 
