@@ -1,4 +1,4 @@
-"""Whose an arrival is: the end of a transfer of ours, which is taken out of transit, or capital that the client put in.
+"""Whose an arrival is: the end of a transfer of ours, which is taken out of transit, or capital of the client's (ADR 0029).
 
 The record of a run's transfers is in the bucket ``trading``, so that another replica, or this one after a restart, knows what is
 on its way. A transfer is written down before execution hears that it left; an arrival, before the tick that it belongs to.
