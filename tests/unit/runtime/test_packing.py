@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import zstandard
 from hypothesis import given
@@ -25,6 +27,17 @@ def test_what_is_packed_comes_back(payload: bytes) -> None:
 def test_events_become_much_smaller() -> None:
     payload = b'{"order":1000000,"timestamp":"2022-01-01T00:00:00Z","positions":{"wallet:BaseToken:USDT":0.1}}\n' * 500
     assert len(packing.packed(payload)[0]) < len(payload) / 8
+
+
+def test_threads_do_not_share_what_zstd_works_with() -> None:
+    """Two loops in one process; shared, the process ends with a segmentation fault within a fraction of this."""
+    payloads = [bytes([number]) * 300_000 + b"x" * number for number in range(1, 9)]
+
+    def back(payload: bytes) -> bool:
+        return all(packing.unpacked(*packing.packed(payload)) == payload for _ in range(50))
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert all(pool.map(back, payloads))
 
 
 def test_a_payload_without_the_header_is_as_it_is() -> None:

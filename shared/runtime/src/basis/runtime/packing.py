@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
 import zstandard
@@ -19,15 +20,23 @@ MOST_BYTES: Final = 1024**2
 """More than any payload may be (``bus.MAX_MESSAGE_BYTES``): a frame that says it holds more is refused before it is opened."""
 _LEVEL: Final = -1  # eight times smaller at 800 MB/s; level 1 would be thirteen times at 600
 
-_packer = zstandard.ZstdCompressor(level=_LEVEL)
-_unpacker = zstandard.ZstdDecompressor()
+
+class _Contexts(threading.local):
+    """zstd's own working memory, one a thread: shared by two threads it ends the process."""
+
+    def __init__(self) -> None:
+        self.packer = zstandard.ZstdCompressor(level=_LEVEL)
+        self.unpacker = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
 
 
 def packed(payload: bytes) -> tuple[bytes, dict[str, str]]:
     """A payload as it travels, and the headers that say so; the same bytes for the same payload."""
     if len(payload) < LEAST_BYTES:
         return payload, {}
-    return _packer.compress(payload), {HEADER: ZSTD}
+    return _contexts.packer.compress(payload), {HEADER: ZSTD}
 
 
 def unpacked(payload: bytes, headers: Mapping[str, str] | None) -> bytes:
@@ -45,6 +54,6 @@ def unpacked(payload: bytes, headers: Mapping[str, str] | None) -> bytes:
         size = zstandard.frame_content_size(payload)
         if not 0 <= size <= MOST_BYTES:
             raise ValueError(f"a zstd frame of {size} bytes: at most {MOST_BYTES} are accepted")
-        return _unpacker.decompress(payload)
+        return _contexts.unpacker.decompress(payload)
     except zstandard.ZstdError as error:
         raise ValueError(f"no zstd frame: {error}") from None
