@@ -94,6 +94,26 @@ def test_the_cache_may_be_deleted_at_any_time(tmp_path: Path) -> None:
     assert equity(Results(tmp_path / "logs", tmp_path / "cache")) == EQUITY
 
 
+def test_nothing_is_kept_of_a_run_that_is_deleted_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Curves are prepared when a run is sealed; whoever deletes it at once leaves none behind."""
+    run = write_run(tmp_path / "logs", EQUITY, FLOWS)
+    results = Results(tmp_path / "logs", tmp_path / "cache")
+    real = extract.read
+
+    def read_and_deleted(file: EventFile, group: extract.Group, start: int = 0) -> pl.DataFrame:
+        frame = real(file, group, start)
+        shutil.rmtree(tmp_path / "logs" / CID)
+        results.forget(CID)
+        return frame
+
+    monkeypatch.setattr(extract, "read", read_and_deleted)
+    results.cache.get(*results.open(CID), "exposure")
+    assert not run.path.exists()
+    assert not (tmp_path / "cache" / CID).exists()
+
+
 def test_logs_and_cache_may_be_read_only(tmp_path: Path) -> None:
     """A file where the cache should be: root may write into a read-only folder, but not below a file."""
     write_run(tmp_path / "logs", EQUITY)

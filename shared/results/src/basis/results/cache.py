@@ -94,7 +94,7 @@ class ColumnCache:
         with contextlib.suppress(OSError, ValidationError):  # not there, or not whole: made again
             return Derived.model_validate_json(path.read_bytes())
         found = derive()
-        _write(path, lambda beside: beside.write_bytes(found.model_dump_json().encode()))
+        self._keep(run, path, lambda beside: beside.write_bytes(found.model_dump_json().encode()))
         return found
 
     def forget(self, correlation_id: str) -> None:
@@ -131,8 +131,14 @@ class ColumnCache:
                 return _Kept(pl.read_parquet(path, memory_map=False), 0, sealed=True)
         kept = _extracted(run, metadata, group, before)
         if path is not None:
-            _write(path, lambda beside: kept.frame.write_parquet(beside, compression="lz4"))
+            self._keep(run, path, lambda beside: kept.frame.write_parquet(beside, compression="lz4"))
         return kept
+
+    def _keep(self, run: RunDir, path: Path, write: Callable[[Path], object]) -> None:
+        """Write a file of a run; none stays where the run was deleted meanwhile."""
+        _write(path, write)
+        if not run.path.is_dir():
+            self.forget(run.correlation_id)
 
     def _file(self, run: RunDir, metadata: RunMetadata, name: str) -> Path | None:
         """Where something of a sealed run is kept; None where nothing is."""
