@@ -53,12 +53,17 @@ async def renew() -> None:
 
 @contextmanager
 def leaving() -> Iterator[None]:
-    """What is in here changes something at the venue: :func:`require` asks for the lease."""
+    """What is in here changes something at the venue: :func:`require` asks for the lease, and it does not wait for questions."""
     token = _leaving.set(True)
     try:
         yield
     finally:
         _leaving.reset(token)
+
+
+def is_leaving() -> bool:
+    """True within :func:`leaving`."""
+    return _leaving.get()
 
 
 def require(venue: str) -> None:
@@ -68,5 +73,5 @@ def require(venue: str) -> None:
         UnknownOutcome: VEN-010, the lease has run out; this request did not leave.
     """
     lease = _lease.get()
-    if _leaving.get() and lease is not None and not lease.holds():
+    if is_leaving() and lease is not None and not lease.holds():
         raise UnknownOutcome("VEN-010", "not sent: another replica may have taken over meanwhile", venue)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,8 +21,6 @@ _TYPES = {"binance": ["spot", "linear", "inverse"], "bybit": ["spot", "linear"],
 """Markets to load, in ccxt's words."""
 _BINANCE_HOSTS = {"/fapi/": "https://fapi.binance.com", "/dapi/": "https://dapi.binance.com"}
 _SILENT = logging.CRITICAL + 1
-SENDING: ContextVar[bool] = ContextVar("sending", default=False)
-"""True while something is sent that has an effect: it has a rate limit of its own."""
 
 
 class Credentials(NamedTuple):
@@ -123,7 +120,7 @@ def _classes(ccxt: Any) -> dict[str, Any]:
             self.sending_throttler = type(self.throttler)(self.tokenBucket, self.asyncio_loop)
 
         async def throttle(self, cost: Any = None) -> Any:
-            return await (self.sending_throttler if SENDING.get() else self.throttler)(cost)
+            return await (self.sending_throttler if lease.is_leaving() else self.throttler)(cost)
 
     class Binance(Leased, Sending, ccxt.binance):  # type: ignore[misc]
         """Errors by the API that was asked also where the host is another: ccxt tells the APIs apart by their hosts."""

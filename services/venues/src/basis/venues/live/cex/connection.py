@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from basis.venues.live import lease
-from basis.venues.live.cex.clients import SENDING, make_client
+from basis.venues.live.cex.clients import make_client
 from basis.venues.live.cex.errors import classify
 from basis.venues.live.cex.scrub import Scrubber
 from basis.venues.live.errors import Fatal, LiveVenueError, Retryable
@@ -146,15 +146,12 @@ class Connection:
 
     async def _try(self, what: str, call: Callable[..., Any], args: Any, fields: Any, *, sending: bool) -> Any:
         """The answer, or the failure: returned, so that no traceback and no context holds what ccxt said."""
-        token = SENDING.set(sending)
         try:
             return await call(*args, **fields)
         except LiveVenueError as failure:
             return failure
         except Exception as error:  # noqa: BLE001 - the edge to ccxt: a KeyError of its parsers proves as little as a timeout
             return classify(error, sending=sending, venue=self.venue, scrub=self.scrub, what=what)
-        finally:
-            SENDING.reset(token)
 
 
 async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
