@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.live_cex import keys_of
 
 from basis.models.operations import ExecutionStatus
 from basis.venues.live.errors import Fatal, Retryable
@@ -263,10 +265,14 @@ def test_what_is_signed_does_not_leave_without_a_lease(stage: Stage) -> None:
 def test_nothing_goes_on_asking_after_a_failure(binance: Stage) -> None:
     """Of several questions at once the others end with the one that fails."""
     binance.server.faults.add("positions", "rate", times=99)
-    with pytest.raises(Retryable):
-        binance.balances()
-    binance.server.requests.clear()
-    time.sleep(0.3)
-    assert not binance.server.requests
+    binance.server.faults.add("balance", "timeout_before", times=99)  # still waits when positions are given up
+
+    async def left_behind() -> set[str]:
+        with pytest.raises(Retryable):
+            await binance.live.balances(keys)
+        return {str(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    keys = [key for key in keys_of("binance") if key.startswith("binance")]
+    assert binance.run(left_behind()) == set()
     binance.server.faults.clear()
     assert binance.balances()["binance:BaseToken:USDT"] == 100_000.0

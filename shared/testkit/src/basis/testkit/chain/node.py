@@ -8,6 +8,7 @@ import itertools
 import json
 import socket
 import subprocess
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,6 +62,8 @@ class Node:
             self.port = probe.getsockname()[1]
         flags = ["--port", str(self.port), "--chain-id", str(CHAIN_ID), "--timestamp", str(GENESIS), "--silent"]
         flags += ["--order", "fifo", "--base-fee", "1000000000"]
+        self._cache = tempfile.TemporaryDirectory(prefix="basis-anvil-")  # a node that is killed leaves its states in ~/.foundry
+        flags += ["--cache-path", self._cache.name]
         self._process = subprocess.Popen([str(self._binary), *flags], preexec_fn=die_with_parent)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while True:
@@ -80,6 +83,7 @@ class Node:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._cache.cleanup()
 
     def rpc(self, method: str, *params: object) -> Any:
         """One request.
