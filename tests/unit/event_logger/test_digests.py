@@ -65,6 +65,7 @@ def fed(given_batches: list[Batch]) -> CanonicalDigest:
     digest = CanonicalDigest(CID)
     for path, block in given_batches:
         digest.add(path, block)
+        digest.release()
     return digest
 
 
@@ -93,6 +94,24 @@ def test_any_sequence_that_a_run_may_come_in_gives_the_reference_hash(given_batc
 
 
 @pytest.mark.usefixtures("_eager")
+@given(commits(), st.data())
+def test_a_stretch_of_the_stream_may_be_taken_apart_by_file(given_batches: list[Batch], data: st.DataObject) -> None:
+    """As the store does it: all that a file gets, then all that the next one gets, orders of a tick last or first."""
+    digest = CanonicalDigest(CID)
+    rest = given_batches
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        stretch, rest = rest[:size], rest[size:]
+        for name in data.draw(st.permutations(sorted({path for path, _ in stretch}))):
+            for path, block in stretch:
+                if path == name:
+                    digest.add(path, block)
+        digest.release()
+    assert digest.void is None
+    assert hash_of(digest) == reference(given_batches)
+
+
+@pytest.mark.usefixtures("_eager")
 @given(commits(), st.randoms(use_true_random=False))
 def test_any_other_sequence_gives_the_reference_hash_or_none(given_batches: list[Batch], chance: Any) -> None:
     chance.shuffle(given_batches)
@@ -107,6 +126,7 @@ def test_what_is_complete_is_not_held() -> None:
     for tick in range(50):
         for name, phase in PHASES.items():
             digest.add(event_path(name), line(order_key(tick, phase)))
+            digest.release()
         assert sum(map(len, digest._held.values())) == len(PHASES)  # those of this tick
     assert digest._size < 2_000  # and what was hashed does not count
 

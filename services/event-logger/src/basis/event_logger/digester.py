@@ -98,3 +98,5 @@ def _digest_events(work: Work) -> None:
         for block in event_blocks(path, parts):
             digests.events.add(path, block)
             time.sleep(0)  # let go of the interpreter: who waits for it would else wait for its switch interval
+    for digests, _, _ in work:
+        digests.events.release()

@@ -64,7 +64,8 @@ class CanonicalDigest:
     """SHA-256 of the canonical log while events come.
 
     Commits are strictly in sequence: once every type of :data:`EVERY_TICK` has an event of tick T or later, all events
-    of the ticks before T are there. Up to that limit lines are sorted and hashed; those above are held.
+    of the ticks before T are there. Up to that limit lines are sorted and hashed; those above are held. It says so of the
+    stream, not of its files: whoever takes a stretch of the stream apart by file adds all of it before :meth:`release`.
 
     Args:
         correlation_id: run.
@@ -96,10 +97,17 @@ class CanonicalDigest:
         self._held.setdefault(path, []).extend(keyed)
         self._last[path] = keyed[-1][0]
         self._size += len(block)
-        if self._size >= RELEASE_BYTES:
-            self._release_ticks()
         if self._size > HELD_BYTES:
             self._give_up("too much to hold")
+
+    def release(self) -> None:
+        """Hash the events of the ticks that are complete, where that is worth it: all that came until now is added."""
+        if self.void is not None or self._size < RELEASE_BYTES:
+            return
+        limit = min(self._last.get(path, 0) for path in _EVERY_TICK) // TICK_SPAN * TICK_SPAN
+        if limit > self._limit:
+            self._limit = limit
+            self._release(limit)
 
     def _is_disorder(self, path: str, orders: list[int]) -> bool:
         above = max(self._last.get(path, -1), self._released)
@@ -109,13 +117,6 @@ class CanonicalDigest:
         self.void = reason
         self._held.clear()
         self._size = 0
-
-    def _release_ticks(self) -> None:
-        """Hash the events of the ticks that are complete."""
-        limit = min(self._last.get(path, 0) for path in _EVERY_TICK) // TICK_SPAN * TICK_SPAN
-        if limit > self._limit:
-            self._limit = limit
-            self._release(limit)
 
     def _release(self, limit: int | None) -> None:
         released: Keyed = []
