@@ -111,7 +111,7 @@ def run(
         }
         stretch = Stretch(tick, count, START, config.time_step_s, padded, ledger, config, valuer)
         settled = settle(stretch, venues)
-        seen = assess(plan, portfolio, here, tick, count, settled.settlements, initial_capital=capital)
+        seen = assess(plan, portfolio, here, tick, count, settled.columns, initial_capital=capital)
         view = TickView(
             tick,
             here,

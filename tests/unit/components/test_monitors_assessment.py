@@ -18,6 +18,7 @@ from basis.monitors.core.assessment import Assessment, assess
 from basis.monitors.core.plan import compile_plan
 from basis.monitors.core.pnl_monitor import GAP_TOLERANCE
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.settlements import in_columns
 from basis.runtime.timeline import tick_stamps
 from basis.runtime.valuation import Valuer
 from basis.testkit import strategies as bst
@@ -281,7 +282,7 @@ def test_settlement_changes_the_position_from_its_own_tick_on() -> None:
     with pytest.raises(ComponentError):  # capital of 1e9 that is not there does not close
         assess(compile_plan(config), state, market, 0, 4)
     start = state_of(config, {ETH: 1.0, USDT: 1e10}, market)
-    done = assess(compile_plan(config), start, market, 10, 4, rewards(12))
+    done = assess(compile_plan(config), start, market, 10, 4, in_columns(rewards(12)))
     assert done.window.quantities[ETH].tolist() == [1.0, 1.0, 1.5, 1.5]
     assert done.state_at(1).positions[ETH] == 1.0
     assert done.state_at(3).positions[ETH] == 1.5
@@ -296,12 +297,12 @@ def test_positions_with_settlements_do_not_depend_on_where_windows_are_cut(
     paid = data.draw(st.lists(st.integers(0, ticks - 1), max_size=5).map(sorted))
     settled = tuple(Settlement(tick=t, venue="wallet", kind="reward", deltas={ETH: 1e-3 / 3}) for t in paid)
     plan, state = compile_plan(config), state_of(config, {ETH: 1.0, USDT: 1e10}, market)
-    whole = assess(plan, state, market, 0, ticks, settled)
+    whole = assess(plan, state, market, 0, ticks, in_columns(settled))
     done = 0
     for length in data.draw(bst.cuts(ticks)):
         part_market = {name: column[done : done + length] for name, column in market.items()}
         here = [found for found in settled if done <= found.tick < done + length]
-        part = assess(plan, state, part_market, done, length, here)
+        part = assess(plan, state, part_market, done, length, in_columns(here))
         done += length
         state = part.state_at(length - 1)
         assert state.positions == whole.state_at(done - 1).positions
@@ -312,7 +313,9 @@ def test_ratios_exist_only_at_the_ticks_that_have_debt_and_collateral() -> None:
     market = columns(market_row(config), 3)
     seized = Settlement(tick=1, venue="aave_v3", kind="liquidation", deltas={DEBT: -0.5, A_USDT: -1e4})
     start = state_of(config, {A_USDT: 1e4, DEBT: 0.5, USDT: 1e11}, market)
-    rows = parsed(assess(compile_plan(config), start, market, 0, 3, [seized]), config, 3)["risk_assessments"]
+    rows = parsed(assess(compile_plan(config), start, market, 0, 3, in_columns([seized])), config, 3)[
+        "risk_assessments"
+    ]
     assert [row["health_factor"] is None for row in rows] == [False, True, True]
     assert [row["ltv_ratio"] is None for row in rows] == [False, True, True]
 
@@ -322,7 +325,7 @@ def test_settlement_on_a_key_that_the_mode_does_not_hold_raises_pos_002() -> Non
     market = columns(market_row(config))
     settlement = Settlement(tick=0, venue="okx", kind="funding", deltas={"okx:BaseToken:USDT": 1.0})
     with pytest.raises(ComponentError, match="okx:BaseToken:USDT") as caught:
-        assess(compile_plan(config), state_of(config, {USDT: 1.0}, market), market, 0, 1, [settlement])
+        assess(compile_plan(config), state_of(config, {USDT: 1.0}, market), market, 0, 1, in_columns([settlement]))
     assert caught.value.error_code == "POS-002"
 
 

@@ -20,6 +20,7 @@ from basis.monitors.core.plan import compile_plan
 from basis.monitors.core.risk_monitor import maintenance
 from basis.runtime import fills
 from basis.runtime.domain_events import DomainEventLogger
+from basis.runtime.settlements import SettlementColumns, in_columns
 from basis.runtime.timeline import tick_stamps
 from basis.runtime.valuation import Valuer
 from basis.testkit import strategies as bst
@@ -160,7 +161,7 @@ Case = tuple["RunConfig", "dict[str, float]", "Market", "list[Settlement]", int]
 def test_quantities_and_equity_are_those_of_a_plain_loop_over_ticks(case: Case) -> None:
     config, positions, market, settled, ticks = case
     state = state_of(config, positions, market)
-    done = assess(compile_plan(config), state, market, 0, ticks, settled)
+    done = assess(compile_plan(config), state, market, 0, ticks, in_columns(settled))
     expected = by_hand(config, positions, market, settled, ticks)
     for key, column in done.window.quantities.items():
         assert np.allclose(column, expected[key], rtol=1e-12, atol=1e-6), key
@@ -173,7 +174,7 @@ def test_quantities_and_equity_are_those_of_a_plain_loop_over_ticks(case: Case) 
 def test_attribution_closes_by_cause_venue_and_asset(case: Case) -> None:
     config, positions, market, settled, ticks = case
     state = state_of(config, positions, market)
-    done = assess(compile_plan(config), state, market, 0, ticks, settled)
+    done = assess(compile_plan(config), state, market, 0, ticks, in_columns(settled))
     total = done.window.equity - done.window.capital
     for parts in (done.pnl.attribution, done.pnl.by_venue, done.pnl.by_asset):
         assert np.abs(sum(parts.values()) - total).max() <= 1e-9 * state.capital
@@ -183,13 +184,13 @@ def test_attribution_closes_by_cause_venue_and_asset(case: Case) -> None:
 def test_no_figure_and_no_line_depends_on_where_windows_are_cut(case: Case, data: st.DataObject) -> None:
     config, positions, market, settled, ticks = case
     plan, state = compile_plan(config), state_of(config, positions, market)
-    whole = assess(plan, state, market, 0, ticks, settled)
+    whole = assess(plan, state, market, 0, ticks, in_columns(settled))
     pieces: dict[str, list[bytes]] = {}
     done = 0
     for length in data.draw(bst.cuts(ticks)):
         here = [found for found in settled if done <= found.tick < done + length]
         part_market = {name: column[done : done + length] for name, column in market.items()}
-        part = assess(plan, state, part_market, done, length, here)
+        part = assess(plan, state, part_market, done, length, in_columns(here))
         for kind, found in lines(part, config, length).items():
             pieces.setdefault(kind, []).extend(found)
         for name, column in part.columns().items():
@@ -223,7 +224,7 @@ def test_delta_is_the_net_delta_before_times_the_move_of_each_price(case: Case) 
 @given(case=cases())
 def test_net_delta_is_all_but_what_is_held_of_the_share_class(case: Case) -> None:
     config, positions, market, settled, ticks = case
-    done = assess(compile_plan(config), state_of(config, positions, market), market, 0, ticks, settled)
+    done = assess(compile_plan(config), state_of(config, positions, market), market, 0, ticks, in_columns(settled))
     valuer, own, row = Valuer.of(config), config.share_class.currency, {k: float(v[-1]) for k, v in market.items()}
     expected = 0.0
     for key, column in done.window.quantities.items():
@@ -242,7 +243,7 @@ def test_ledger_that_agrees_passes_the_cross_check(case: Case) -> None:
     theirs = by_hand(config, positions, market, settled, ticks)
     state = state_of(config, positions, market)
     moving = {key: column for key, column in theirs.items() if (column != positions.get(key, 0.0)).any()}
-    assess(compile_plan(config), state, market, 0, ticks, settled, VenueBalances(positions, moving))
+    assess(compile_plan(config), state, market, 0, ticks, in_columns(settled), VenueBalances(positions, moving))
 
 
 @given(case=cases(), data=st.data())
@@ -256,7 +257,7 @@ def test_balance_of_a_venue_that_differs_stops_the_run_and_is_named(case: Case, 
     unit = abs(Valuer.of(config).unit_share(key, row)) or np.inf
     theirs[key][place] += max(1e-3, 1e-8 * float(np.abs(theirs[key]).max()), 1e-11 * state.capital / unit)
     with pytest.raises(ComponentError, match=f"tick {place}: {key} is") as caught:
-        assess(compile_plan(config), state, market, 0, ticks, settled, VenueBalances(positions, theirs))
+        assess(compile_plan(config), state, market, 0, ticks, in_columns(settled), VenueBalances(positions, theirs))
     assert caught.value.error_code == "POS-001"
 
 
@@ -319,7 +320,7 @@ def test_stop_is_marked_first_and_then_closed_at_its_level() -> None:
     positions = {LINEAR: 1.0, BINANCE: 1e5}
     # marked at 59,000 (-1,000); the stop was at 59,400: +400 against the mark, less a fee of 30
     stop = settlement(1, "stop_loss", {LINEAR: -1.0, BINANCE: 370.0}, fees={BINANCE: 30.0}, details={"price": 59_400.0})
-    done = assess(compile_plan(config), state_of(config, positions, market), market, 0, 2, [stop])
+    done = assess(compile_plan(config), state_of(config, positions, market), market, 0, 2, in_columns([stop]))
     assert done.window.quantities[BINANCE][1] == 1e5 - 630.0
     assert done.window.quantities[LINEAR][1] == 0.0
     parts = {cause: float(column[1]) for cause, column in done.pnl.attribution.items()}
@@ -341,15 +342,46 @@ def test_funding_reward_and_deposit_count_where_they_belong() -> None:
         settlement(2, "reward", {EIGEN: 10.0}),
     ]
     start = state_of(config, {USDT: 1000.0, BYBIT: 100.0}, market)
-    done = assess(compile_plan(config), start, market, 0, 3, flows)
+    done = assess(compile_plan(config), start, market, 0, 3, in_columns(flows))
     assert done.window.capital.tolist() == [1100.0, 1600.0, 1600.0]
     assert [done.state_at(place).capital for place in range(3)] == [1100.0, 1600.0, 1600.0]
     assert done.pnl.attribution["funding"].tolist() == [0.0, 12.0, 12.0]
     assert done.pnl.attribution["rewards"][2] == pytest.approx(10 * 1e-3 * 3000.0)
     assert done.pnl.by_venue["bybit"][2] == 12.0
-    numbers = [(row.settlement.tick, row.number) for row in settlement_events.numbered(done.window, 3)]
+    numbers = [(*some.settlements.ticks.tolist(), *some.numbers) for some in settlement_events.numbered(done.window, 3)]
     assert numbers == [(1, 0), (1, 1), (2, 0)]
     assert len(list(settlement_events.numbered(done.window, 2))) == 2
+
+
+def test_settlements_in_columns_are_the_same_as_one_by_one() -> None:
+    config = CONFIGS["USDT"]
+    market = columns(market_row(config), 6)
+    start = state_of(config, {USDT: 1000.0, BYBIT: 100.0, BINANCE: 70.0}, market)
+    kind = settlement(0, "funding", {BYBIT: 1.0}).kind
+    fundings = (
+        SettlementColumns(
+            "bybit", kind, np.array([1, 3, 4]), {BYBIT: np.array([0.1, -0.2, 0.3])}, {}, {"token": "USDT"}
+        ),
+        SettlementColumns(
+            "bybit",
+            kind,
+            np.array([1, 4]),
+            {BYBIT: np.array([7.7, 1e-9])},
+            {BYBIT: np.array([0.0, 0.2])},
+            {"a": np.ones(2)},
+        ),
+        SettlementColumns("binance", kind, np.array([0, 1, 5]), {BINANCE: np.array([1.0, 2.0, 3.0])}),
+    )
+    found = []
+    for settled in (fundings, in_columns(row for some in fundings for row in some.rows())):
+        done = assess(compile_plan(config), start, market, 0, 6, settled)
+        logger = DomainEventLogger(CID, 7, START)
+        run = run_ref(config)
+        settlement_events.emit(done.window, 5, tick_stamps(run, 0, 6), run, logger)
+        done.emit(6, tick_stamps(run, 0, 6), "tick", logger)
+        found.append([(batch.event_type, batch.count, batch.payload) for batch in logger.drain()])
+    assert found[0] == found[1]
+    assert found[0][0][:2] == ("execution_deltas", 7)
 
 
 def test_same_tick_again_marks_nothing_again() -> None:
@@ -370,7 +402,7 @@ def test_settlement_outside_the_window_raises_engine_002() -> None:
             market,
             0,
             2,
-            [settlement(2, "reward", {ETH: 1.0})],
+            in_columns([settlement(2, "reward", {ETH: 1.0})]),
         )
     assert caught.value.error_code == "ENGINE-002"
 
@@ -381,7 +413,7 @@ def test_arrival_that_is_not_what_had_left_raises_pnl_003() -> None:
     start = state_of(config, {TRANSIT: 100.0, USDT: 1e9}, market)
     short = settlement(0, "transfer_arrival", {TRANSIT: -100.0, BYBIT: 99.0})
     with pytest.raises(ComponentError, match="transfer_arrival") as caught:
-        assess(compile_plan(config), start, market, 0, 1, [short])
+        assess(compile_plan(config), start, market, 0, 1, in_columns([short]))
     assert caught.value.error_code == "PNL-003"
 
 

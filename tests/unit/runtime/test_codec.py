@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from basis.models.base import FrozenModel
 from basis.models.errors import ComponentError
 from basis.models.messages import RunRef, Settlement
+from basis.models.operations import SettlementKind
 from basis.runtime import codec
+from basis.runtime.settlements import SettlementColumns, in_columns
 from basis.testkit import strategies as bst
 from basis.testkit.runs import mode_config, run_ref
 
@@ -79,11 +81,58 @@ def test_settlements_travel_packed_and_come_back_as_they_were() -> None:
     assert codec.unpack_settlements(b"") == ()
 
 
-@pytest.mark.parametrize("change", [{"deltas": {"okx:BaseToken:USDT": math.nan}}, {"kind": "gift"}, {"tick": -1}])
-def test_settlement_that_makes_no_sense_raises_bus_003(change: dict[str, Any]) -> None:
-    row = {"tick": 1, "venue": "okx", "kind": "funding", "deltas": {}, "fees": {}, "details": {}} | change
-    with pytest.raises(ComponentError, match=next(iter(change))) as caught:
-        codec.unpack_settlements(msgspec.msgpack.encode([row]))
+def test_settlements_in_columns_come_back_as_they_were_by_tick() -> None:
+    usdt = "okx:BaseToken:USDT"
+    found = SettlementColumns(
+        venue="okx",
+        kind=SettlementKind.FUNDING,
+        ticks=np.array([3, 8, 11]),
+        deltas={usdt: np.array([1.5, -0.25, 2.0])},
+        details={"symbol": "BTCUSDT", "funding_rate": np.array([1e-4, 2e-4, 3e-4]), "contracts": 7, "by_hand": None},
+    )
+    other = Settlement(tick=8, venue="okx", kind="reward", deltas={usdt: 1.0}, fees={usdt: 0.5})
+    columns = (found, *in_columns([other]))
+    rows = codec.unpack_settlements(codec.pack_settlement_columns(columns))
+    assert [(row.tick, row.kind, row.deltas[usdt]) for row in rows] == [
+        (3, "funding", 1.5),
+        (8, "funding", -0.25),
+        (8, "reward", 1.0),
+        (11, "funding", 2.0),
+    ]
+    assert rows[1].details == {"symbol": "BTCUSDT", "funding_rate": 2e-4, "contracts": 7, "by_hand": None}
+    assert rows[2] == other
+    early = found.before(11)
+    assert early is not None
+    assert list(early.rows()) == [rows[0], rows[1]]
+    assert found.before(3) is None
+    assert found.before(12) is found
+
+
+def floats(*values: float) -> bytes:
+    return np.array(values, dtype="<f8").tobytes()
+
+
+def ints(*values: int) -> bytes:
+    return np.array(values, dtype="<i8").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"deltas": {"okx:BaseToken:USDT": floats(math.nan, 1.0)}}, "okx:BaseToken:USDT"),
+        ({"details": {"rate": floats(1.0, math.inf)}}, "rate"),
+        ({"fees": {"okx:BaseToken:USDT": floats(1.0)}}, "8 bytes, expected 16"),
+        ({"kind": "gift"}, "kind"),
+        ({"ticks": ints(1, 1)}, "ticks"),
+        ({"ticks": ints(-1, 1)}, "ticks"),
+        ({"ticks": b""}, "ticks"),
+        ({"gift": 1}, "gift"),
+    ],
+)
+def test_settlements_that_make_no_sense_raise_bus_003(change: dict[str, Any], words: str) -> None:
+    sound = {"venue": "okx", "kind": "funding", "ticks": ints(1, 2), "deltas": {}, "fees": {}, "details": {}}
+    with pytest.raises(ComponentError, match=words) as caught:
+        codec.unpack_settlements(msgspec.msgpack.encode([sound | change]))
     assert caught.value.error_code == "BUS-003"
 
 

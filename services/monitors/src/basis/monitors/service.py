@@ -168,7 +168,7 @@ class MonitorService:
             codec.unpack_all(window.market),
             window.first_tick,
             window.ticks,
-            codec.unpack_settlements(window.settlements),
+            codec.unpack_settlement_columns(window.settlements),
             VenueBalances(request.ledger, codec.unpack_all(window.balances)),
             request.run.initial_capital,
         )

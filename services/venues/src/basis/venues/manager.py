@@ -158,7 +158,7 @@ class VenueInterfaceManager:
             ticks=wanted,
             market=codec.pack_all({name: values[1:] for name, values in columns.items()}),
             balances=codec.pack_all(settled.balances),
-            settlements=codec.pack_settlements(settled.settlements),
+            settlements=codec.pack_settlement_columns(settled.columns),
         )
         return AdvanceReply(window=window)
 

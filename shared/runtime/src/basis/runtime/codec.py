@@ -11,18 +11,22 @@ import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from basis.models.errors import ComponentError
-from basis.models.messages import Settlement
+from basis.models.messages import PackedSettlements
+from basis.runtime.settlements import SettlementColumns, in_columns, in_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from basis.models.messages import Settlement
+
     FloatArray = NDArray[np.float64]
 
 M = TypeVar("M", bound=BaseModel)
 
 _LITTLE_ENDIAN = np.dtype("<f8")
+_LITTLE_ENDIAN_INT = np.dtype("<i8")
 
 
 def _fallback(value: Any) -> Any:
@@ -91,38 +95,83 @@ def _are_finite(columns: Mapping[str, bytes]) -> bool:
 
 
 def pack_settlements(settlements: Iterable[Settlement]) -> bytes:
+    """Settlements that are few, as one value of a message; empty where there are none."""
+    return pack_settlement_columns(in_columns(settlements))
+
+
+def pack_settlement_columns(settlements: Iterable[SettlementColumns]) -> bytes:
     """Settlements as one value of a message; empty where there are none."""
-    found = [
+    packed = [
         {
-            "tick": event.tick,
-            "venue": event.venue,
-            "kind": event.kind,
-            "deltas": event.deltas,
-            "fees": event.fees,
-            "details": event.details,
+            "venue": found.venue,
+            "kind": found.kind,
+            "ticks": found.ticks.astype(_LITTLE_ENDIAN_INT).tobytes(),
+            "deltas": {key: _packed(values) for key, values in found.deltas.items()},
+            "fees": {key: _packed(values) for key, values in found.fees.items()},
+            "details": {
+                name: _packed(value) if isinstance(value, np.ndarray) else value
+                for name, value in found.details.items()
+            },
         }
-        for event in settlements
+        for found in settlements
     ]
-    return _encoder.encode(found) if found else b""
+    return _encoder.encode(packed) if packed else b""
+
+
+def _packed(values: FloatArray) -> bytes:
+    return np.asarray(values, dtype=_LITTLE_ENDIAN).tobytes()
 
 
 def unpack_settlements(packed: bytes) -> tuple[Settlement, ...]:
+    """Settlements of a window one by one, by tick.
+
+    Raises:
+        ComponentError: as :func:`unpack_settlement_columns`.
+    """
+    return in_rows(unpack_settlement_columns(packed))
+
+
+def unpack_settlement_columns(packed: bytes) -> tuple[SettlementColumns, ...]:
     """Settlements of a window, validated.
 
     Raises:
-        ComponentError: BUS-003, not a list of settlements, or NaN or infinity in one; names the field.
+        ComponentError: BUS-003, not a list of settlements, ticks that do not ascend, or NaN or infinity in one; names the
+            field.
     """
     if not packed:
         return ()
     try:
-        return _settlements().validate_python(_decoder.decode(packed))
+        found = _settlements().validate_python(_decoder.decode(packed))
     except (msgspec.DecodeError, UnicodeDecodeError, ValidationError) as error:
         raise ComponentError("BUS-003", f"settlements: {error}", "bus") from error
+    return tuple(_settlement_columns(one) for one in found)
+
+
+def _settlement_columns(packed: PackedSettlements) -> SettlementColumns:
+    ticks = np.frombuffer(packed.ticks, dtype=_LITTLE_ENDIAN_INT)
+    if ticks[0] < 0 or (ticks[1:] <= ticks[:-1]).any():
+        raise ComponentError("BUS-003", "settlements: ticks that do not ascend from 0", "bus")
+    columns = [
+        *packed.deltas.items(),
+        *packed.fees.items(),
+        *((name, value) for name, value in packed.details.items() if isinstance(value, bytes)),
+    ]
+    if not bool(np.isfinite(unpack(b"".join(column for _, column in columns))).all()):
+        bad = next(name for name, column in columns if not np.isfinite(unpack(column)).all())
+        raise ComponentError("BUS-003", f"settlements: {bad!r} holds NaN or infinity", "bus")
+    return SettlementColumns(
+        venue=packed.venue,
+        kind=packed.kind,
+        ticks=ticks,
+        deltas={key: unpack(column) for key, column in packed.deltas.items()},
+        fees={key: unpack(column) for key, column in packed.fees.items()},
+        details={name: unpack(value) if isinstance(value, bytes) else value for name, value in packed.details.items()},
+    )
 
 
 @lru_cache(maxsize=1)
-def _settlements() -> TypeAdapter[tuple[Settlement, ...]]:
-    return TypeAdapter(tuple[Settlement, ...])
+def _settlements() -> TypeAdapter[tuple[PackedSettlements, ...]]:
+    return TypeAdapter(tuple[PackedSettlements, ...])
 
 
 def unpack(column: bytes) -> FloatArray:

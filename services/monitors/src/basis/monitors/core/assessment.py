@@ -20,10 +20,10 @@ from basis.monitors.core.risk_monitor import Risk, RiskMonitor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.models.messages import Settlement
     from basis.monitors.core.columns import Floats
     from basis.monitors.core.plan import MonitorPlan
     from basis.runtime.domain_events import DomainEventLogger
+    from basis.runtime.settlements import SettlementColumns
 
 _PHASES = {
     "tick": (Phase.POSITION, Phase.EXPOSURE, Phase.RISK, Phase.PNL),
@@ -110,7 +110,7 @@ def assess(
     market: Mapping[str, Floats],
     first_tick: int,
     ticks: int,
-    settlements: Sequence[Settlement] = (),
+    settlements: Sequence[SettlementColumns] = (),
     venue: VenueBalances | None = None,
     initial_capital: float = 0.0,
 ) -> Assessment:
@@ -122,7 +122,7 @@ def assess(
         market: column -> values, one a tick.
         first_tick: index of the first tick.
         ticks: how many.
-        settlements: what venues did on their own within the window, by tick.
+        settlements: what venues did on their own within the window.
         venue: what the venues say they hold; None compares nothing (the tight loop has compared already).
         initial_capital: capital at tick 0, share class: tolerances are fractions of it, or of capital where that is more.
 
@@ -135,7 +135,8 @@ def assess(
         cross_check(window, venue.ledger, venue.balances, initial_capital, market)
     for settlement in settlements:
         if postings.counter_account(settlement) is None:  # else it balances by construction
-            postings.of_settlement(settlement)
+            for row in settlement.rows():
+                postings.of_settlement(row)
     pnl = PnLMonitor.assess(window, initial_capital)
     exposure = ExposureMonitor.assess(window)
     return Assessment(window, market, exposure, RiskMonitor.assess(window, exposure), pnl)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from basis.runtime.valuation import Valuer
 
     Floats = NDArray[np.float64]
+    Places = NDArray[np.int64]
 
 
 def running(start: float, parts: Floats) -> Floats:

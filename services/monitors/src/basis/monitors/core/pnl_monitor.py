@@ -28,10 +28,10 @@ from basis.monitors.core.plan import EXACT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.models.messages import Settlement
-    from basis.monitors.core.columns import Floats, Prices
+    from basis.monitors.core.columns import Floats, Places, Prices
     from basis.monitors.core.position_monitor import Holding, MarkedPerp, ValuedWindow
     from basis.runtime.domain_events import DomainEventLogger
+    from basis.runtime.settlements import SettlementColumns
 
 GAP_TOLERANCE = EXACT.gap
 """Largest accepted attribution gap of a backtest, as a fraction of capital (behaviour.md section 5)."""
@@ -71,7 +71,7 @@ class _Sums:
 
     def __init__(self, ticks: int) -> None:
         self._ticks = ticks
-        self._single: dict[tuple[int, str], tuple[list[int], list[float]]] = {}
+        self._single: dict[tuple[int, str], list[tuple[Places, Floats]]] = {}
         self.causes: dict[str, Floats] = {}
         self.venues: dict[str, Floats] = {}
         self.assets: dict[str, Floats] = {}
@@ -86,20 +86,19 @@ class _Sums:
             _into(self.venues, venue, total)
             _into(self.assets, asset, total)
 
-    def add_at(self, place: int, venue: str, asset: str, cause: str, value: float) -> None:
-        """Add a value at one tick, once :meth:`close` is called."""
+    def add_at(self, places: Places, venue: str, asset: str, cause: str, values: Floats) -> None:
+        """Add a value at each of some ticks, none of them twice, once :meth:`close` is called."""
         for which, name in enumerate((cause, venue, asset)):
-            places, values = self._single.setdefault((which, name), ([], []))
-            places.append(place)
-            values.append(value)
+            self._single.setdefault((which, name), []).append((places, values))
 
     def close(self) -> None:
-        """Add the values of single ticks to the columns, one by one in their sequence."""
+        """Add the values of single ticks to the columns, in their sequence."""
         tables = (self.causes, self.venues, self.assets)
-        for (which, name), (places, values) in self._single.items():
+        for (which, name), parts in self._single.items():
             columns = tables[which]
             column = columns[name].copy() if name in columns else np.zeros(self._ticks)
-            np.add.at(column, places, values)
+            for places, values in parts:
+                column[places] += values
             columns[name] = column
 
 
@@ -220,23 +219,26 @@ def _marking(perp: MarkedPerp, prices: Prices) -> list[tuple[str, Floats]]:
     return [("delta", explained), ("basis", settled - explained)]
 
 
-def _settle(settlement: Settlement, window: ValuedWindow, sums: _Sums) -> None:
-    """Value of a settlement at its tick's prices."""
+def _settle(settlement: SettlementColumns, window: ValuedWindow, sums: _Sums) -> None:
+    """Value of settlements at the prices of their ticks."""
     cause = _CAUSES.get(settlement.kind)
     if cause is None:
         return
-    place = settlement.tick - window.first_tick
-    for key, delta in settlement.deltas.items():
+    places = settlement.ticks - window.first_tick
+    for key, deltas in settlement.deltas.items():
         holding = window.holding(key)
         if holding is None:
             continue
-        unit = holding.unit_value(place)
-        fee = settlement.fees.get(key, 0.0) * abs(unit)
+        units = holding.unit_values(places)
         entry = INSTRUMENTS[key]
         venue = settlement.venue if settlement.venue in window.plan.venues else str(entry.venue)
-        sums.add_at(place, venue, entry.asset, cause, delta * unit + fee)
-        if fee != 0.0:
-            sums.add_at(place, venue, entry.asset, "fees", -fee)
+        fees = settlement.fees.get(key)
+        if fees is None:
+            sums.add_at(places, venue, entry.asset, cause, deltas * units)
+        else:
+            paid = fees * np.abs(units)
+            sums.add_at(places, venue, entry.asset, cause, deltas * units + paid)
+            sums.add_at(places, venue, entry.asset, "fees", -paid)
 
 
 def _carried(

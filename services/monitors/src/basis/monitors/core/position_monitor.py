@@ -21,15 +21,18 @@ from basis.runtime import fills
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.models.messages import PortfolioState, Settlement
-    from basis.monitors.core.columns import Floats
+    from basis.models.messages import PortfolioState
+    from basis.monitors.core.columns import Floats, Places
     from basis.monitors.core.plan import Line, MonitorPlan, PerpLine
     from basis.runtime.domain_events import DomainEventLogger
+    from basis.runtime.settlements import SettlementColumns
 
 RELATIVE_TOLERANCE = 1e-9
 """Largest accepted difference in a backtest, as a fraction of what moved or is held (behaviour.md section 4)."""
 _ROUNDING = 1e-12
 """Rounding that a balance may keep from larger sums that went through it, as a fraction of capital."""
+_FIRST = np.array([0])
+"""Place of the first tick of a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,11 @@ class Holding:
     idle: bool
     """True where nothing is held at any tick of the window, nor before it."""
 
-    def unit_value(self, place: int) -> float:
-        """Share-class value of one unit of quantity at a tick of the window: negative for debt."""
-        unit = 1.0 if self.unit is None else float(self.unit[place + 1])
-        return unit if self.price is None else unit * float(self.price[place + 1])
+    def unit_values(self, places: Places) -> Floats:
+        """Share-class value of one unit of quantity at ticks of the window: negative for debt."""
+        after = places + 1
+        unit = np.ones(len(places)) if self.unit is None else self.unit[after]
+        return unit if self.price is None else unit * self.price[after]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class ValuedWindow:
     before: PortfolioState
     first_tick: int
     ticks: int
-    settlements: tuple[Settlement, ...]
+    settlements: tuple[SettlementColumns, ...]
     prices: Prices
     holdings: tuple[Holding, ...]
     perps: tuple[MarkedPerp, ...]
@@ -122,7 +126,7 @@ def value_window(
     market: Mapping[str, Floats],
     first_tick: int,
     ticks: int,
-    settlements: Sequence[Settlement] = (),
+    settlements: Sequence[SettlementColumns] = (),
 ) -> ValuedWindow:
     """Quantities and values of a window.
 
@@ -133,7 +137,7 @@ def value_window(
         market: column -> values, one a tick.
         first_tick: index of the first tick.
         ticks: how many.
-        settlements: what venues did on their own within the window, by tick.
+        settlements: what venues did on their own within the window.
 
     Raises:
         ComponentError: PNL-002 where a column is missing, POS-002 where a settlement touches a key that the mode does
@@ -235,7 +239,7 @@ def _rounding_floor(window: ValuedWindow, key: str, scale: float) -> float:
     wealth = max(abs(window.before.capital), scale, 1.0)
     holding = window.holding(key)
     if holding is not None:
-        value = abs(holding.unit_value(0))
+        value = abs(float(holding.unit_values(_FIRST)[0]))
         return _ROUNDING * (wealth / value if value > 0.0 else 1.0)
     return _ROUNDING
 
@@ -244,7 +248,7 @@ def _capital(
     start: float,
     first_tick: int,
     ticks: int,
-    settlements: Sequence[Settlement],
+    settlements: Sequence[SettlementColumns],
     holdings: Mapping[str, Holding],
 ) -> Floats:
     deposits = [found for found in settlements if found.kind is SettlementKind.DEPOSIT]
@@ -252,26 +256,32 @@ def _capital(
         return np.full(ticks, start)
     parts = np.zeros(ticks)
     for deposit in deposits:
-        place = deposit.tick - first_tick
-        for key, delta in deposit.deltas.items():
+        places = deposit.ticks - first_tick
+        for key, deltas in deposit.deltas.items():
             if key in holdings:
-                parts[place] += delta * holdings[key].unit_value(place)
+                parts[places] += deltas * holdings[key].unit_values(places)
     return running(start, parts)
 
 
-def _settled(plan: MonitorPlan, first_tick: int, ticks: int, settlements: Sequence[Settlement]) -> dict[str, Floats]:
+def _settled(
+    plan: MonitorPlan, first_tick: int, ticks: int, settlements: Sequence[SettlementColumns]
+) -> dict[str, Floats]:
     """Instrument key -> sum of settlements at each tick."""
     changes: dict[str, Floats] = {}
     for settlement in settlements:
-        place = settlement.tick - first_tick
-        if not 0 <= place < ticks:
-            message = f"{settlement.kind} at tick {settlement.tick} is outside {first_tick}..{first_tick + ticks - 1}"
+        places = settlement.ticks - first_tick
+        for place in (int(places[0]), int(places[-1])):
+            if 0 <= place < ticks:
+                continue
+            message = (
+                f"{settlement.kind} at tick {first_tick + place} is outside {first_tick}..{first_tick + ticks - 1}"
+            )
             raise ComponentError("ENGINE-002", message, "position_update_handler")
-        for key, delta in settlement.deltas.items():
+        for key, deltas in settlement.deltas.items():
             if key not in plan.subscriptions:
                 message = f"{settlement.kind} at {settlement.venue} moves {key!r}, which the mode does not hold"
                 raise ComponentError("POS-002", message, "position_update_handler")
-            changes.setdefault(key, np.zeros(ticks))[place] += delta
+            changes.setdefault(key, np.zeros(ticks))[places] += deltas  # no tick is twice in it
     return changes
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from basis.models.execution import ExecutionHandshake
     from basis.models.messages import Settlement
     from basis.models.order import Order
+    from basis.runtime.settlements import SettlementColumns
 
 _COMPONENT = "position_update_handler"
 ROUNDING = 1e-9
@@ -77,7 +78,7 @@ def of_handshake(order: Order, handshake: ExecutionHandshake) -> tuple[Leg, ...]
     return balanced(legs, what)
 
 
-def counter_account(settlement: Settlement) -> str | None:
+def counter_account(settlement: Settlement | SettlementColumns) -> str | None:
     """The account that a settlement of one key and without fees is against: it balances by construction. None for others."""
     account = _SETTLEMENT_ACCOUNTS.get(settlement.kind)
     if account is None or len(settlement.deltas) != 1 or settlement.fees:

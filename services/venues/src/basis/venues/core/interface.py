@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from basis.models.messages import Settlement
     from basis.models.operations import OperationType
     from basis.models.order import Order
+    from basis.runtime.settlements import SettlementColumns
     from basis.runtime.valuation import Valuer
 
     Floats = NDArray[np.float64]
@@ -129,8 +130,11 @@ class SimulatedVenue(Protocol):
         """Instrument key -> change at each tick that is no event: mark-to-market of perps into margin, shape (ticks,)."""
         ...
 
-    def scheduled(self, stretch: Stretch) -> Sequence[Settlement]:
-        """Settlements of the stretch that follow from the ledger before it: funding, rewards, arrivals; by tick."""
+    def scheduled(self, stretch: Stretch) -> Sequence[SettlementColumns]:
+        """Settlements of the stretch that follow from the ledger before it: funding, rewards, arrivals.
+
+        Those of one kind that fall on one tick come in the sequence in which they are added up.
+        """
         ...
 
     def first_break(self, stretch: Stretch, balances: Mapping[str, Floats]) -> int | None:
@@ -162,7 +166,7 @@ class PassiveVenue:
         del stretch
         return {}
 
-    def scheduled(self, stretch: Stretch) -> Sequence[Settlement]:
+    def scheduled(self, stretch: Stretch) -> Sequence[SettlementColumns]:
         """Nothing is scheduled."""
         del stretch
         return ()

@@ -17,6 +17,7 @@ import numpy as np
 from basis.models.errors import ComponentError
 from basis.models.messages import Settlement
 from basis.models.operations import SettlementKind
+from basis.runtime.settlements import SettlementColumns, in_columns, in_rows
 from basis.venues.core.interface import is_own_entry, set_entries
 
 if TYPE_CHECKING:
@@ -49,8 +50,13 @@ class Settled(NamedTuple):
 
     balances: dict[str, Floats]
     """Ledger key that changes -> value after each tick, shape (ticks,); 0 where an entry of a venue's own is gone."""
-    settlements: tuple[Settlement, ...]
-    """By tick, then venue, then kind."""
+    columns: tuple[SettlementColumns, ...]
+    """What venues did on their own, by venue, then kind."""
+
+    @property
+    def settlements(self) -> tuple[Settlement, ...]:
+        """What venues did on their own one by one: by tick, then venue, then kind."""
+        return in_rows(self.columns)
 
 
 def settle(stretch: Stretch, venues: Mapping[str, SimulatedVenue]) -> Settled:
@@ -64,7 +70,7 @@ def settle(stretch: Stretch, venues: Mapping[str, SimulatedVenue]) -> Settled:
         ComponentError: ENGINE-002, an entry of the ledger was due before the stretch.
     """
     columns: dict[str, Floats] = {}
-    settlements: list[Settlement] = []
+    settlements: list[SettlementColumns] = []
     ledger: Ledger = dict(stretch.ledger)
     done = 0
     while done < stretch.ticks:
@@ -76,14 +82,14 @@ def settle(stretch: Stretch, venues: Mapping[str, SimulatedVenue]) -> Settled:
             default=None,
         )
         until = rest.ticks if place is None else place + 1
-        settlements += [event for event in scheduled if event.tick < rest.first_tick + until]
+        settlements += (now for events in scheduled if (now := events.before(rest.first_tick + until)) is not None)
         set_entries(ledger, {key: float(column[until - 1]) for key, column in balances.items() if is_own_entry(key)})
         ledger |= {key: float(column[until - 1]) for key, column in balances.items() if not is_own_entry(key)}
         if place is not None:
-            settlements = _sorted([*settlements, *_close(rest, place, ledger, venues)], venues)
+            settlements += in_columns(_close(rest, place, ledger, venues))
         _write(columns, stretch, (done, done + until), balances, ledger, is_closed=place is not None)
         done += until
-    return Settled(columns, tuple(settlements))
+    return Settled(columns, tuple(_sorted(settlements, venues)))
 
 
 def _from(stretch: Stretch, done: int, ledger: Ledger) -> Stretch:
@@ -98,17 +104,20 @@ def _from(stretch: Stretch, done: int, ledger: Ledger) -> Stretch:
     )
 
 
-def _scheduled(stretch: Stretch, venues: Mapping[str, SimulatedVenue]) -> list[Settlement]:
-    """Settlements that follow from the ledger before the stretch, in the sequence in which they are added up."""
-    found = [*_deposits(stretch), *(event for venue in venues.values() for event in venue.scheduled(stretch))]
+def _scheduled(stretch: Stretch, venues: Mapping[str, SimulatedVenue]) -> list[SettlementColumns]:
+    """Settlements that follow from the ledger before the stretch, in the sequence in which those of a tick are added up."""
+    found = [
+        *in_columns(_deposits(stretch)),
+        *(event for venue in venues.values() for event in venue.scheduled(stretch)),
+    ]
     return _sorted(found, venues)
 
 
-def _sorted(events: Iterable[Settlement], venues: Mapping[str, SimulatedVenue]) -> list[Settlement]:
-    """By tick, then venue, then kind; what is alike stays in its sequence."""
+def _sorted(events: Iterable[SettlementColumns], venues: Mapping[str, SimulatedVenue]) -> list[SettlementColumns]:
+    """By venue, then kind; what is alike stays in its sequence."""
     order = {name: len(_KINDS) * place for place, name in enumerate(venues)}
     last = len(_KINDS) * len(order)
-    return sorted(events, key=lambda event: (event.tick, order.get(event.venue, last) + _KINDS[event.kind]))
+    return sorted(events, key=lambda event: order.get(event.venue, last) + _KINDS[event.kind])
 
 
 def _deposits(stretch: Stretch) -> Iterable[Settlement]:
@@ -129,23 +138,22 @@ def _deposits(stretch: Stretch) -> Iterable[Settlement]:
 
 
 def _balances(
-    stretch: Stretch, venues: Mapping[str, SimulatedVenue], scheduled: Sequence[Settlement]
+    stretch: Stretch, venues: Mapping[str, SimulatedVenue], scheduled: Sequence[SettlementColumns]
 ) -> dict[str, Floats]:
     """Balances after accruals and scheduled settlements, for keys that change; entries that end, until they do."""
     changes: dict[str, Floats] = {}
     for venue in venues.values():
         for key, amounts in venue.accrue(stretch).items():
             changes[key] = changes[key] + amounts if key in changes else amounts.copy()
-    moved: dict[str, tuple[list[int], list[float]]] = {}
+    # keys by the tick at which they begin to change, so that their sequence does not depend on where a run is cut
+    for event in sorted(scheduled, key=lambda event: int(event.ticks[0])):
+        for key in event.deltas:
+            if key not in changes:
+                changes[key] = np.zeros(stretch.ticks)
     for event in scheduled:
-        for key, delta in event.deltas.items():
-            places, deltas = moved.setdefault(key, ([], []))
-            places.append(event.tick - stretch.first_tick)
-            deltas.append(delta)
-    for key, (places, deltas) in moved.items():
-        if key not in changes:
-            changes[key] = np.zeros(stretch.ticks)
-        np.add.at(changes[key], places, deltas)  # one by one, in their sequence
+        places = event.ticks - stretch.first_tick
+        for key, deltas in event.deltas.items():
+            changes[key][places] += deltas  # no tick is twice in it: one by one, in the sequence of each tick
     # strictly in sequence: np.cumsum adds one by one
     found = {
         key: np.cumsum(np.concatenate(((stretch.ledger.get(key, 0.0),), amounts)))[1:]

@@ -40,7 +40,7 @@ class CoverageReply(FrozenModel):
 
 
 Detail = str | float | int | bool | None
-"""A fact about a settlement: no nesting, so that hundreds a window are read without a call of Python each."""
+"""A fact about a settlement: no nesting, so that those of many settlements fit a column."""
 
 
 class Settlement(FrozenModel):
@@ -64,6 +64,35 @@ class Settlement(FrozenModel):
     """Rate, mark, quantity, amount; units named in the keys."""
 
 
+class PackedSettlements(FrozenModel):
+    """Settlements of one venue and kind that change the same keys, at most one a tick, as they travel.
+
+    Columns are raw little-endian numbers, one entry a settlement.
+    """
+
+    venue: str
+    """Venue that made them."""
+    kind: SettlementKind
+    """Cause."""
+    ticks: bytes = Field(min_length=8)
+    """Tick of each, ascending: int64."""
+    deltas: Columns
+    """Instrument key -> signed changes, net of fees: float64."""
+    fees: Columns = Field(default_factory=dict)
+    """Instrument key -> fees or penalties, positive; already inside ``deltas``: float64."""
+    details: dict[str, Detail | bytes] = Field(default_factory=dict)
+    """A fact that all of them share, or a column of float64."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        columns = [*self.deltas.items(), *self.fees.items()]
+        columns += [(name, value) for name, value in self.details.items() if isinstance(value, bytes)]
+        for name, column in columns:
+            if len(column) != len(self.ticks):
+                raise ValueError(f"column {name!r} holds {len(column)} bytes, expected {len(self.ticks)}")
+        return self
+
+
 class Window(FrozenModel):
     """Market and venue balances for a stretch of ticks."""
 
@@ -77,8 +106,9 @@ class Window(FrozenModel):
     """Ledger entries that change within the window -> value after each tick's settlements: mark-to-market (each tick
     moves quantity x change of mark from a perp into its margin balance), then funding, arrivals, rewards, liquidation."""
     settlements: bytes = b""
-    """What venues did on their own, by tick: a msgpack list of :class:`Settlement`, empty where there is none. Only who
-    reads them unpacks them (``codec.unpack_settlements``): hundreds of fundings a window pass through the engine unread."""
+    """What venues did on their own: a msgpack list of :class:`PackedSettlements`, empty where there is none; within a tick
+    the first of the list comes first. Only who reads them unpacks them (``codec.unpack_settlement_columns``): hundreds of
+    fundings a window pass through the engine unread."""
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:

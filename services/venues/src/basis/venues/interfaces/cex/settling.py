@@ -13,6 +13,7 @@ from basis.models.instruments import is_inverse, margin_token
 from basis.models.messages import Settlement
 from basis.models.operations import SettlementKind
 from basis.runtime.fills import BPS, margin_units, perp_notional, perp_pnl, trade_cost
+from basis.runtime.settlements import SettlementColumns
 from basis.venues.core.interface import set_entries
 from basis.venues.interfaces.cex.account import open_perps, required_maintenance
 
@@ -39,34 +40,32 @@ def mark_to_market(venue: str, stretch: Stretch) -> dict[str, Floats]:
     return moved
 
 
-def funding(venue: str, stretch: Stretch) -> list[Settlement]:
+def funding(venue: str, stretch: Stretch) -> list[SettlementColumns]:
     """Funding at each tick that has a rate: -quantity x price x rate, price the close of the last bar that has ended."""
     found = []
     for entry in open_perps(venue, stretch.ledger, stretch.config):
         market = f"{venue}:{entry.symbol}"
         every = stretch.market[f"funding:{market}"][1:]
         places = np.flatnonzero(every)
+        if not len(places):
+            continue
         rates, prices = every[places], stretch.market[f"perp_close:{market}"][1:][places]
         quantity = stretch.ledger[entry.key]
         token = margin_token(entry.symbol)
         # signed, so perp_notional does not serve: -quantity x price x rate, or -(contracts / price) x rate
         sizes = margin_units(entry.symbol, np.full(len(places), quantity), prices)
         amounts = -(sizes * rates) if is_inverse(entry.symbol) else -(sizes * prices * rates)
-        still: dict[str, Detail] = {"symbol": entry.symbol, "quantity": quantity, "token": token}
-        ticks = (places + stretch.first_tick).tolist()
-        for tick, rate, price, amount in zip(ticks, rates.tolist(), prices.tolist(), amounts.tolist(), strict=True):
-            details = still | {"funding_rate": rate, "mark_price": price, "amount": amount}
-            # not validated here: there are hundreds a window, and who reads the message validates it
-            found.append(
-                Settlement.model_construct(
-                    tick=tick,
-                    venue=venue,
-                    kind=SettlementKind.FUNDING,
-                    deltas={entry.margin: amount},
-                    fees={},
-                    details=details,
-                )
+        details: dict[str, Detail | Floats] = {"symbol": entry.symbol, "quantity": quantity, "token": token}
+        details |= {"funding_rate": rates, "mark_price": prices, "amount": amounts}
+        found.append(
+            SettlementColumns(
+                venue=venue,
+                kind=SettlementKind.FUNDING,
+                ticks=places + stretch.first_tick,
+                deltas={entry.margin: amounts},
+                details=details,
             )
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from basis.models.config import CexConfig
 from basis.models.instruments import Venue
 from basis.models.operations import OperationType
+from basis.runtime.settlements import in_columns
 from basis.venues.core.interface import PassiveVenue, Step, VenueRefusal
 from basis.venues.interfaces.cex import settling, trades
 from basis.venues.interfaces.transfers import arrivals, transfer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from basis.models.messages import Settlement
     from basis.models.order import Order
+    from basis.runtime.settlements import SettlementColumns
     from basis.venues.core.interface import At, Floats, Stretch
 
 
@@ -53,9 +55,9 @@ class SimulatedExchange(PassiveVenue):
         """Mark-to-market of each perp into its margin balance."""
         return settling.mark_to_market(self._name, stretch)
 
-    def scheduled(self, stretch: Stretch) -> Sequence[Settlement]:
+    def scheduled(self, stretch: Stretch) -> Sequence[SettlementColumns]:
         """Funding, and transfers that arrive."""
-        return [*settling.funding(self._name, stretch), *arrivals(self._name, stretch)]
+        return [*settling.funding(self._name, stretch), *in_columns(arrivals(self._name, stretch))]
 
     def first_break(self, stretch: Stretch, balances: Mapping[str, Floats]) -> int | None:
         """First touch of a take profit or stop loss, or first tick short of maintenance margin."""

@@ -21,6 +21,7 @@ from basis.models.config import StakingConfig
 from basis.models.instruments import Venue, holding_key, wallet_token
 from basis.models.messages import Settlement
 from basis.models.operations import OperationType, SettlementKind
+from basis.runtime.settlements import in_columns
 from basis.venues.core.interface import At, PassiveVenue, Step, Stretch, VenueRefusal
 from basis.venues.interfaces.tokens import require_held
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from basis.models.config import RunConfig
     from basis.models.messages import Detail
     from basis.models.order import Order
+    from basis.runtime.settlements import SettlementColumns
 
 _WALLET = "wallet:BaseToken:ETH"
 _DAY_S = 86_400
@@ -69,10 +71,9 @@ class SimulatedStaking(PassiveVenue):
             return Step({_WALLET: -order.amount, holding_key(staking.lst): received}, details)
         return self._unstake(order, staking, rate, ledger, at)
 
-    def scheduled(self, stretch: Stretch) -> Sequence[Settlement]:
+    def scheduled(self, stretch: Stretch) -> Sequence[SettlementColumns]:
         """Claims that leave the queue, and rewards on what was held into each tick."""
-        found = [*self._arrivals(stretch), *self._rewards(stretch)]
-        return sorted(found, key=lambda settlement: settlement.tick)
+        return in_columns([*self._arrivals(stretch), *self._rewards(stretch)])
 
     def _unstake(self, order: Order, staking: StakingConfig, rate: float, ledger: Mapping[str, float], at: At) -> Step:
         ether = order.amount * rate

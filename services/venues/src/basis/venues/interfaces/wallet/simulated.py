@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from basis.models.instruments import Venue
 from basis.models.operations import OperationType
+from basis.runtime.settlements import in_columns
 from basis.venues.core.interface import At, PassiveVenue, Step, Stretch
 from basis.venues.interfaces.transfers import arrivals, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.models.messages import Settlement
     from basis.models.order import Order
+    from basis.runtime.settlements import SettlementColumns
 
 
 class SimulatedWallet(PassiveVenue):
@@ -29,6 +30,6 @@ class SimulatedWallet(PassiveVenue):
         """
         return transfer(order, ledger, at)
 
-    def scheduled(self, stretch: Stretch) -> Sequence[Settlement]:
+    def scheduled(self, stretch: Stretch) -> Sequence[SettlementColumns]:
         """Transfers that arrive in the wallet."""
-        return arrivals(Venue.WALLET, stretch)
+        return in_columns(arrivals(Venue.WALLET, stretch))
