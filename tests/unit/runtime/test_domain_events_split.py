@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from basis.models.errors import ComponentError
 from basis.runtime import bus
-from basis.runtime.column_lines import Each
+from basis.runtime.column_lines import Chosen, Each
 from basis.runtime.domain_events import DomainEventLogger
 from basis.testkit import strategies as bst
 from basis.testkit.runs import CID
@@ -91,17 +91,24 @@ TEXT = st.text(max_size=8) | st.sampled_from(["a,b", '"', "%b", "%", "\\", "é",
 @given(
     values=st.lists(bst.floats(-1e18, 1e18) | st.sampled_from([0.0, 1e-300, 1e16, 0.1]), min_size=1, max_size=12),
     texts=st.lists(TEXT, min_size=12, max_size=12),
-    constant=st.booleans(),
+    shape=st.sampled_from(["constant", "each", "chosen", "chosen by bytes"]),
     first=st.integers(0, 10**6),
     as_list=st.booleans(),
+    places=st.lists(st.integers(0, 11), min_size=13, max_size=13),
 )
 def test_columns_give_the_same_lines_as_one_call_a_tick(
-    values: list[float], texts: list[str], constant: bool, first: int, as_list: bool
+    values: list[float], texts: list[str], shape: str, first: int, as_list: bool, places: list[int]
 ) -> None:
     ticks = len(values)
+    shown: Any  # longer than the ticks that count, but for the constant
+    sources, shown = {
+        "constant": ([texts[0]] * ticks, texts[0]),
+        "each": (texts[:ticks], Each([*texts, "more"])),
+        "chosen": ([texts[place] for place in places[:ticks]], Chosen(texts, places)),
+        "chosen by bytes": ([texts[place] for place in places[:ticks]], Chosen(texts, bytes(places))),
+    }[shape]
     values = [value + 0.0 for value in values]
     orders: Any = range(first, first + 5 * ticks, 5)
-    sources = [texts[0]] * ticks if constant else texts[:ticks]
     one_by_one, together = logger(), logger()
     for order, value, source in zip(orders, values, sources, strict=True):
         log(one_by_one, order, source, value)
@@ -113,7 +120,7 @@ def test_columns_give_the_same_lines_as_one_call_a_tick(
             "positions": {KEY: np.array([*values, 99.0])},  # longer than the ticks that count
             "total_value_usd": np.array(values),
             "position_type": "portfolio",
-            "trigger_source": texts[0] if constant else Each(sources),
+            "trigger_source": shown,
         },
     )
     assert together.drain() == one_by_one.drain()

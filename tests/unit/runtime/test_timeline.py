@@ -55,3 +55,14 @@ def test_operation_ids_are_unique_within_a_run_and_sort_by_tick_and_number(
 def test_group_ids_are_never_operation_ids(tick: int, number: int) -> None:
     run = run_ref(CONFIG)
     assert atomic_group_id(run, tick, number) != operation_id(run, tick, number)
+
+
+@given(
+    start=bst.moments(),
+    step=st.integers(60, 86_400),
+    first=st.integers(0, 10**4),
+    ticks=st.integers(1, 40) | st.just(2000),
+)
+def test_stamps_of_steps_that_do_not_divide_a_day(start: datetime, step: int, first: int, ticks: int) -> None:
+    run = run_ref(CONFIG, start=start, time_step_s=step)
+    assert tick_stamps(run, first, ticks) == tuple(iso(tick_time(run, first + place)) for place in range(ticks))

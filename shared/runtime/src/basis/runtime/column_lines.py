@@ -1,12 +1,14 @@
-"""Columns to JSON lines: a template made once, filled once a tick. Pure.
+"""Columns to JSON lines: what is the same at every tick is written once, columns as a whole, and joined once a tick. Pure.
 
-orjson writes a whole column at once, and a bytes template joins the pieces: about a microsecond a line, where a dict a
-line costs five. The text is the same to the last byte (a property test holds it to that).
+orjson writes a whole column at once, and joining the pieces costs about a microsecond a line, where a dict a line costs
+five. The text is the same to the last byte (a property test holds it to that).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,9 +17,8 @@ import orjson
 from basis.models.errors import ComponentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-_PLACE = b"%b"
 _NOT_FINITE = b"null"
 """What orjson writes for NaN and infinity."""
 
@@ -27,6 +28,15 @@ class Each(NamedTuple):
 
     values: Sequence[Any]
     """One a tick."""
+
+
+class Chosen(NamedTuple):
+    """A value a tick, out of few: each is written once."""
+
+    values: Sequence[Any]
+    """What there is to choose from."""
+    places: list[int] | bytes
+    """Place of each tick's value among them."""
 
 
 class Texts:
@@ -44,13 +54,13 @@ class Texts:
         return found[1]
 
 
-def compile_template(
-    fields: Mapping[str, Any], ticks: int, what: str, texts: Texts | None = None
-) -> tuple[bytes, list[list[bytes]]]:
-    """A bytes template for ``%``, and for each of its places the text of each tick.
+def lines(head: bytes, fields: Mapping[str, Any], ticks: int, what: str, texts: Texts | None = None) -> list[bytes]:
+    """One JSON object a tick, without the line break.
 
     Args:
-        fields: nested mappings and lists; float arrays and :class:`Each` vary by tick, all else is constant.
+        head: what each begins with: an open brace and members, with the comma after them.
+        fields: further members: nested mappings and lists; float arrays, :class:`Each` and :class:`Chosen` vary by tick,
+            all else is the same at every tick.
         ticks: length of every column that is used; longer ones are cut.
         what: named in errors.
         texts: of columns that were written before.
@@ -58,46 +68,80 @@ def compile_template(
     Raises:
         ComponentError: LOG-001, an array holds NaN or infinity; names its path.
     """
-    compiler = _Compiler(ticks, texts or Texts())
-    return compiler.mapping(fields, what), compiler.tokens
+    composer = _Composer(head, ticks, texts or Texts())
+    composer.members(fields, what)
+    return composer.lines()
 
 
-class _Compiler:
-    """Builds one template; ``tokens`` grows by one list for each place."""
+class _Composer:
+    """Cuts an object into pieces: what is the same at every tick, and in between the text of each tick."""
 
-    def __init__(self, ticks: int, texts: Texts) -> None:
-        self.tokens: list[list[bytes]] = []
+    def __init__(self, head: bytes, ticks: int, texts: Texts) -> None:
+        self._pieces: list[Iterable[bytes]] = []
+        self._same = [head]
         self._ticks = ticks
         self._texts = texts
 
-    def mapping(self, fields: Mapping[str, Any], path: str) -> bytes:
-        parts = [
-            orjson.dumps(name).replace(b"%", b"%%") + b":" + self._value(value, f"{path}.{name}")
-            for name, value in fields.items()
-        ]
-        return b"{" + b",".join(parts) + b"}"
+    def lines(self) -> list[bytes]:
+        """All that was added, closed."""
+        end = b"".join((*self._same, b"}"))
+        if not self._pieces:
+            return [end] * self._ticks
+        return list(map(b"".join, zip(*self._pieces, repeat(end, self._ticks), strict=True)))
 
-    def _value(self, value: Any, path: str) -> bytes:
+    def members(self, fields: Mapping[str, Any], path: str) -> None:
+        comma = b""
+        for name, value in fields.items():
+            self._same += (comma, _key(name))
+            self._value(value, f"{path}.{name}")
+            comma = b","
+
+    def _value(self, value: Any, path: str) -> None:
         if isinstance(value, np.ndarray):
             text = self._texts.of(value, self._ticks, _floats)
             if text == _NOT_FINITE:
                 raise ComponentError("LOG-001", f"{path} holds NaN or infinity", "domain_event_logger")
-            return self._place(text)
-        if isinstance(value, Each):
-            return self._place(self._texts.of(value.values, self._ticks, _each))
-        if isinstance(value, dict):
-            return self.mapping(value, path)
-        if isinstance(value, list):
-            return b"[" + b",".join(self._value(item, f"{path}[{n}]") for n, item in enumerate(value)) + b"]"
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ComponentError("LOG-001", f"{path} is {value}", "domain_event_logger")
-        return orjson.dumps(value).replace(b"%", b"%%")
+            self._add(text)
+        elif isinstance(value, Each):
+            self._add(self._texts.of(value.values, self._ticks, _each))
+        elif isinstance(value, Chosen):
+            self._add(_chosen(value, self._ticks))
+        elif isinstance(value, dict):
+            self._same.append(b"{")
+            self.members(value, path)
+            self._same.append(b"}")
+        elif isinstance(value, list):
+            self._same.append(b"[")
+            for number, item in enumerate(value):
+                self._same.append(b"," if number else b"")
+                self._value(item, f"{path}[{number}]")
+            self._same.append(b"]")
+        else:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ComponentError("LOG-001", f"{path} is {value}", "domain_event_logger")
+            self._same.append(orjson.dumps(value))
 
-    def _place(self, text: bytes | list[bytes]) -> bytes:
+    def _add(self, text: bytes | list[bytes]) -> None:
         if isinstance(text, bytes):
-            return text.replace(b"%", b"%%")
-        self.tokens.append(text)
-        return _PLACE
+            self._same.append(text)
+            return
+        self._pieces += (repeat(b"".join(self._same), self._ticks), text)
+        self._same = []
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str) -> bytes:
+    return orjson.dumps(name) + b":"
+
+
+def _chosen(value: Chosen, ticks: int) -> bytes | list[bytes]:
+    texts = [orjson.dumps(one) for one in value.values]
+    places = value.places[:ticks]
+    if places.count(places[0]) == len(places):
+        return texts[places[0]]
+    if all(text == texts[0] for text in texts):
+        return texts[0]
+    return [texts[place] for place in places]
 
 
 def _each(values: Sequence[Any], ticks: int) -> bytes | list[bytes]:
@@ -118,5 +162,5 @@ def _floats(values: np.ndarray[Any, Any], ticks: int) -> bytes | list[bytes]:
     column = values[:ticks] + 0.0  # -0.0 becomes 0.0, so that a constant column is constant in its text too
     if column[0] == column[-1] and (column == column[0]).all():
         return orjson.dumps(float(column[0]))
-    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)
     return _NOT_FINITE if b"n" in text else text[1:-1].split(b",")

@@ -92,8 +92,8 @@ class DomainEventLogger:
             event_type: type of all of them.
             orders: order key of each, ascending.
             stamps: ISO 8601 time of each.
-            fields: the event's fields, nested as in the event; a float array holds one value for each, a ``Each`` any
-                value for each, all else is the same in all of them.
+            fields: the event's fields, nested as in the event; a float array holds one value for each, an ``Each`` any
+                value for each, a ``Chosen`` one of a few for each, all else is the same in all of them.
             in_sequence: False where lines of the type that come later belong between these.
 
         Raises:
@@ -102,10 +102,7 @@ class DomainEventLogger:
         if not orders:
             return
         shape: dict[str, Any] = {"order": Each(orders), "timestamp": Each(stamps), **fields}
-        template, tokens = column_lines.compile_template(shape, len(orders), event_type, self._texts)
-        head = self._head.replace(b"%", b"%%") + template[1:]
-        rows = zip(*tokens, strict=True) if tokens else ((),)  # a single tick may hold nothing that varies
-        lines = [head % row for row in rows]
+        lines = column_lines.lines(self._head, shape, len(orders), event_type, self._texts)
         _validate(event_type, lines[0])
         self._lines.setdefault(event_type, []).extend(lines)
         if not in_sequence:

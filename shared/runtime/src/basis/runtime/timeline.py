@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
-import numpy as np
-
 from basis.models.messages import RunRef
+
+_DAY_S = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def tick_time(run: RunRef, tick: int) -> datetime:
@@ -28,8 +29,19 @@ def tick_stamps(run: RunRef, first_tick: int, ticks: int) -> tuple[str, ...]:
 @lru_cache(maxsize=8)
 def _stamps(begin: int, step_s: int, ticks: int) -> tuple[str, ...]:
     """Kept for who asks next: in one process the engine and the monitors stamp the same window."""
-    moments = begin + step_s * np.arange(ticks, dtype=np.int64)
-    return tuple(f"{text}+00:00" for text in np.datetime_as_string(moments.astype("datetime64[s]")).tolist())
+    stamps: list[str] = []
+    while len(stamps) < ticks:  # day by day
+        days, second = divmod(begin + step_s * len(stamps), _DAY_S)
+        day = date.fromordinal(_EPOCH + days).isoformat()
+        place = second // step_s
+        stamps += [day + time for time in _times(step_s, second % step_s)[place : place + ticks - len(stamps)]]
+    return tuple(stamps)
+
+
+@lru_cache(maxsize=8)
+def _times(step_s: int, first_s: int) -> tuple[str, ...]:
+    """The part of a stamp after the date, for each tick of a day."""
+    return tuple(f"T{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}+00:00" for s in range(first_s, _DAY_S, step_s))
 
 
 def operation_id(run: RunRef, tick: int, number: int) -> str:

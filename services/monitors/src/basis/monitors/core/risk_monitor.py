@@ -13,7 +13,7 @@ import numpy as np
 
 from basis.models.instruments import InstrumentType
 from basis.runtime import fills
-from basis.runtime.column_lines import Each
+from basis.runtime.column_lines import Chosen, Each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,7 +151,7 @@ class RiskMonitor:
             "ltv_ratio": _optional(_over(np.maximum(risk.debt, 0.0), risk.collateral), ticks),
             "liquidation_threshold": _optional(_over(risk.threshold, risk.collateral), ticks),
             "margin_usage": _optional(risk.margin_usage, ticks),
-            "risk_level": Each([RISK_LEVELS[code] for code in risk.code[:ticks].tolist()]),
+            "risk_level": Chosen(RISK_LEVELS, risk.code[:ticks].tobytes()),
             "warnings": warnings,
             "breaches": breaches,
         }
@@ -285,30 +285,34 @@ def _level(
     return code, tuple(findings)
 
 
-def _named_columns(risk: Risk, ticks: int) -> tuple[Each | tuple[()], Each | tuple[()]]:
-    """Warnings and breaches of each tick; nothing at all where no tick has one. Equal ticks share one tuple."""
+def _named_columns(risk: Risk, ticks: int) -> tuple[Chosen | tuple[()], Chosen | tuple[()]]:
+    """Warnings and breaches of each tick; nothing at all where no tick has one."""
     found = [finding for finding in risk.findings if finding.where[:ticks].any()]
     if not found:
         return (), ()
     masks = np.zeros(ticks, dtype=np.int64)
     for place, finding in enumerate(found):
         masks |= finding.where[:ticks].astype(np.int64) << place
-    named = {
-        mask: tuple(
-            tuple(finding.words for place, finding in enumerate(found) if mask >> place & 1 and finding.breach is kind)
-            for kind in (False, True)
+    which, inverse = np.unique(masks, return_inverse=True)
+    places = inverse.tolist()
+
+    def named(*, breach: bool) -> Chosen:
+        return Chosen(
+            [
+                [finding.words for place, finding in enumerate(found) if mask >> place & 1 and finding.breach is breach]
+                for mask in which.tolist()
+            ],
+            places,
         )
-        for mask in np.unique(masks).tolist()
-    }
-    rows = masks.tolist()
-    return Each([named[mask][0] for mask in rows]), Each([named[mask][1] for mask in rows])
+
+    return named(breach=False), named(breach=True)
 
 
 def _scenario_fields(found: Scenario, ticks: int) -> dict[str, Any]:
     return {
         "health_factor": _optional(found.health_factor, ticks),
         "margin_ratio": _optional(found.margin_ratio, ticks),
-        "liquidated": Each(found.liquidated[:ticks].tolist()),
+        "liquidated": Chosen((False, True), found.liquidated[:ticks].tobytes()),
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.events import Phase, order_key, tick_keys
-from basis.runtime.column_lines import Each
+from basis.runtime.column_lines import Chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from basis.models.messages import RunRef
     from basis.models.order import Order
@@ -50,36 +50,60 @@ def decide_window(
         stamps: ISO 8601 time of each tick.
         logger: filled with one StrategyDecision a tick, and the OrderEvents.
     """
-    made: list[Decision] = []
-    before: list[StrategyState] = []
+    made = _Made()
     asleep, of_state = manager.resting(view, state, ticks), state
-    while len(made) < ticks:
+    while made.ticks < ticks:
         if state is not of_state:
             asleep, of_state = manager.resting(view, state, ticks), state
-        resting, until = asleep.from_place(len(made))
+        resting, until = asleep.from_place(made.ticks)
         if resting is not None:
-            before += [state] * (until - len(made))
-            made += [resting] * (until - len(made))
+            made.add(resting, state, until - made.ticks)
             continue
-        decision = manager.decide(view.at(len(made)), state, run)
-        made.append(decision)
-        before.append(state)
+        decision = manager.decide(view.at(made.ticks), state, run)
+        made.add(decision, state)
         state = decision.state
         if decision.orders:
             break
-    _log_decisions(
-        made, before, conditions, view, tick_keys(view.at(0).tick, len(made), Phase.DECISION), stamps, logger
-    )
-    orders = made[-1].orders
+    _log_decisions(made, conditions, view, tick_keys(view.at(0).tick, made.ticks, Phase.DECISION), stamps, logger)
+    orders = made.decisions[-1].orders
     if orders:
-        last = len(made) - 1
+        last = made.ticks - 1
         _log_orders(orders, view.at(last).tick, stamps[last], logger)
-    return Decided(len(made), orders, state)
+    return Decided(made.ticks, orders, state)
+
+
+class _Made:
+    """Decisions of a window so far; one that is made at many ticks in a row is kept once."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+        self.before: list[StrategyState] = []
+        """What the strategy remembered when it made each of them."""
+        self._places: list[int] = []
+
+    @property
+    def ticks(self) -> int:
+        """Ticks that are decided."""
+        return len(self._places)
+
+    def add(self, decision: Decision, before: StrategyState, ticks: int = 1) -> None:
+        """Decide so at the next ticks."""
+        if not self.decisions or decision is not self.decisions[-1] or before is not self.before[-1]:
+            self.decisions.append(decision)
+            self.before.append(before)
+        self._places += [len(self.decisions) - 1] * ticks
+
+    def shown(self, show: Callable[[Decision], Any]) -> Chosen:
+        """A field of each tick's decision."""
+        return Chosen([show(decision) for decision in self.decisions], self._places)
+
+    def remembered(self, show: Callable[[StrategyState], Any]) -> Chosen:
+        """A field of what the strategy remembered at each tick."""
+        return Chosen([show(state) for state in self.before], self._places)
 
 
 def _log_decisions(
-    made: Sequence[Decision],
-    before: Sequence[StrategyState],
+    made: _Made,
     conditions: Sequence[str],
     view: TickView,
     orders: Sequence[int],
@@ -87,24 +111,24 @@ def _log_decisions(
     logger: DomainEventLogger,
 ) -> None:
     """One StrategyDecision a tick, in columns."""
-    ticks = len(made)
+    ticks = made.ticks
     logger.write_columns(
         "strategy_decisions",
         orders,
         stamps,
         {
-            "decision_type": Each([decision.decision_type for decision in made]),
-            "trigger_source": Each([decision.trigger_source for decision in made]),
-            "orders_generated": Each([len(decision.orders) for decision in made]),
-            "action_taken": Each([decision.action for decision in made]),
-            "reasoning": Each([decision.reasoning for decision in made]),
+            "decision_type": made.shown(lambda decision: decision.decision_type),
+            "trigger_source": made.shown(lambda decision: decision.trigger_source),
+            "orders_generated": made.shown(lambda decision: len(decision.orders)),
+            "action_taken": made.shown(lambda decision: decision.action),
+            "reasoning": made.shown(lambda decision: decision.reasoning),
             "market_conditions": {column: view.market_column(column)[:ticks] for column in conditions},
             "portfolio_state": {
                 "equity": view.figure_column("equity")[:ticks],
-                "reference_equity": Each([state.reference_equity for state in before]),
+                "reference_equity": made.remembered(lambda state: state.reference_equity),
             },
-            "risk_level": Each(view.risk_levels(ticks)),
-            "constraints_violated": Each([decision.violated for decision in made]),
+            "risk_level": view.risk_levels(),
+            "constraints_violated": made.shown(lambda decision: decision.violated),
         },
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basis.models.errors import ComponentError
+from basis.runtime.column_lines import Chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,9 +99,9 @@ class TickView:
         """Worst of all risk measures at the tick."""
         return _LEVELS[self._risk_levels[self._i]]
 
-    def risk_levels(self, ticks: int) -> list[str]:
-        """:attr:`risk_level` of the window's first ticks."""
-        return [_LEVELS[code] for code in self._risk_levels[:ticks]]
+    def risk_levels(self) -> Chosen:
+        """:attr:`risk_level` over the window, for the log of decisions alone."""
+        return Chosen(_LEVELS, self._risk_levels)
 
     def figure(self, name: str) -> float:
         """A monitors' figure, e.g. ``debt_usd``."""
