@@ -1,10 +1,9 @@
 """The ``basis`` command. Exit codes: 0 ok, 1 a run failed, 2 bad input.
 
 Heavy imports are inside the commands: ``basis --help`` should not wait for them, and ``basis backtest`` starts its NATS
-server before it loads the rest.
+server before it loads the rest. Annotations are no strings here: typer asks for those of every command at each start, and
+would compile each of them.
 """
-
-from __future__ import annotations
 
 import sys
 from pathlib import Path
