@@ -264,6 +264,13 @@ BENCHES = {
 }
 
 
+def speed() -> dict[str, float]:
+    """How fast the machine is just now."""
+    told = subprocess.run([sys.executable, str(ROOT / "bench" / "machine.py")], capture_output=True, check=True)
+    found: dict[str, float] = json.loads(told.stdout)
+    return found
+
+
 def main() -> None:
     """Run the benches named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -275,7 +282,8 @@ def main() -> None:
         subprocess.run([BASIS, "data", "sample", str(DATA)], check=True, stdout=sys.stderr)
     found: dict[str, Any] = {}
     for name in arguments.names or BENCHES:
-        found[name] = BENCHES[name](arguments.repeat)
+        before = speed()
+        found[name] = BENCHES[name](arguments.repeat) | {"machine before": before, "machine after": speed()}
         if not arguments.json:
             print(f"{name}: {BENCHES[name].__doc__}")
             for label, value in found[name].items():

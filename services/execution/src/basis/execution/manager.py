@@ -184,6 +184,9 @@ class ExecutionManager:
         try:
             while waiting and batch.failure is None and batches.is_confirmed(batch.handshakes):
                 waiting = waiting[await self._trip(waiting, batch) :]
+                if waiting and not batches.is_simulated(batch.handshakes):
+                    await self._publish(batch)  # what a real venue did is on record before anything else is sent to one
+                kill_point("execution: after it is published")
             after = batch.after or await self._assess_again(batch)
         except BaseException:
             # events of a batch that ends in an error are dropped with its state; what was tried stays in the logs
@@ -229,9 +232,6 @@ class ExecutionManager:
             emit_executions(done, batch.names, batch.record.events)
             emit_tight_loop(done, batch.names, batch.record.events)
             batch.record.logs += self._log_lines(batch.run, done, batch.names)
-        if not batches.is_simulated(outcomes[0].handshakes):
-            await self._publish(batch)  # what a real venue did is on record before anything else is sent to one
-            kill_point("execution: after it is published")
         return len(compared)
 
     async def _execute(self, waiting: Sequence[Transaction], batch: _Batch) -> tuple[Sequence[Outcome], float]:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 SERVICE = "monitors"
 _COMPONENTS = ("position_monitor", "exposure_monitor", "risk_monitor", "pnl_monitor", "position_update_handler")
 _PLANS_KEPT = 8
-_TURNS = 3
-"""Turns of the loop that a commit leaves to what came before: the answer to an assessment of the same tick is not sent yet."""
 _ASSESSMENTS_KEPT = 2
 """The engine commits a window while it has the next one assessed."""
 
@@ -68,8 +66,6 @@ class MonitorService:
     async def commit(self, request: CommitRequest) -> CommitReply:
         """Publish the events of the committed ticks; returns once JetStream has them."""
         run, first = request.run, request.window.first_tick
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
         done = self._assess(request)
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         stamps = tick_stamps(run, first, request.ticks)

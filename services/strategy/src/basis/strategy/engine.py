@@ -12,7 +12,7 @@ import logging
 import os
 import traceback
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 from nats.errors import Error as NatsError
@@ -56,7 +56,7 @@ from basis.strategy.sealing import PATIENCE_S, wait_for_seal
 from basis.strategy.strategies import make_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from basis.models.messages import Control, RequestedFlow
     from basis.runtime.bus import Bus
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from basis.runtime.structured_logger import StructuredLogger
     from basis.strategy.core.strategy import Strategy
 
+Commit: TypeAlias = "Callable[[], Coroutine[Any, Any, None]]"
+"""Commits the ticks that led to orders."""
 _log = logging.getLogger(__name__)
 _PROGRESS_EVERY_S = 0.05
 _SERVICES_PATIENCE_S = 15.0
@@ -444,11 +446,10 @@ class EventDrivenStrategyEngine:
     ) -> tuple[Checkpoint, asyncio.Task[None]]:
         """Execute orders while the ticks through theirs are committed; returns what follows, and the publication of it."""
         place = decided.ticks - 1
-        committing = asyncio.create_task(self._commit(run, state, window, decided.ticks, logger))
-        try:
-            traded = await self._order(run, state, window, decided, assessed, committing)
-        finally:
-            await committing
+        orders = self._orders_of(run, state, window, decided, assessed)
+        traded = await self._send(
+            orders, decided, lambda: self._commit(run, state, window, decided.ticks, logger), state
+        )
         after = self._traded(state, window, decided, assessed, traded)
         record = DomainEventLogger(self._cid, run.pid, self._clock.now())
         record.absorb(traded.events)
@@ -460,17 +461,12 @@ class EventDrivenStrategyEngine:
             raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
         return after, publishing
 
-    async def _order(
-        self,
-        run: RunRef,
-        state: Checkpoint,
-        window: Window,
-        decided: Decided,
-        assessed: AssessReply,
-        committing: Awaitable[None],
-    ) -> OrdersReply:
+    @staticmethod
+    def _orders_of(
+        run: RunRef, state: Checkpoint, window: Window, decided: Decided, assessed: AssessReply
+    ) -> OrdersRequest:
         place = decided.ticks - 1
-        orders = OrdersRequest(
+        return OrdersRequest(
             run=run,
             tick=window.first_tick + place,
             orders=decided.orders,
@@ -478,13 +474,22 @@ class EventDrivenStrategyEngine:
             portfolio=run_state.portfolio_at(state.portfolio, window, assessed, place),
             window=run_state.single_tick(window, place),
         )
-        return await self._send_orders(state, orders, decided, committing)
 
-    async def _send_orders(
-        self, state: Checkpoint, orders: OrdersRequest, decided: Decided, committing: Awaitable[None]
-    ) -> OrdersReply:
-        del state, decided, committing  # for who must write them down first
-        return await self._ask_execution(orders)
+    async def _send(self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint) -> OrdersReply:
+        """Have orders executed and what led to them committed; returns once both are done.
+
+        Args:
+            orders: what is to be executed.
+            decided: the decision behind it.
+            commit: commits the ticks through theirs.
+            state: as it was before those ticks.
+        """
+        del decided, state  # for who must write them down first
+        committing = asyncio.create_task(commit())
+        try:
+            return await self._ask_execution(orders)
+        finally:
+            await committing
 
     async def _ask_execution(self, orders: OrdersRequest) -> OrdersReply:
         patience = self._config.execution_manager.tight_loop_timeout_s * len(orders.orders)

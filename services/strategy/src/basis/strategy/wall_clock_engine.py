@@ -18,7 +18,6 @@ from basis.models.messages import (
     AdvanceRequest,
     AssessReply,
     Checkpoint,
-    CommitReply,
     Control,
     InHand,
     OrdersReply,
@@ -33,19 +32,22 @@ from basis.runtime import bus as subjects
 from basis.runtime import codec
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.kill_points import kill_point
+from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_time
 from basis.strategy.core.decisions import Decided
 from basis.strategy.core.strategy_manager import StrategyState
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from basis.models.messages import MissingExit, RunRef, RunStatus
+    from basis.models.order import Order
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.structured_logger import StructuredLogger
+    from basis.strategy.engine import Commit
 
 _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
 """Why a tick may have no sound market row, and the next one have one."""
@@ -53,6 +55,8 @@ _NOBODY_ANSWERS = frozenset({"BUS-002", "LOG-002"})
 _REQUESTS_REMEMBERED = 200
 _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
+_HEAD_START_S = 0.05
+"""Time that an order has to itself: until it is sent, the commit of its tick does not take the processor from those who send it."""
 _NOTHING = 1e-6
 """Less than this in flight is rounding."""
 
@@ -190,10 +194,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
             if error.error_code in _PASSING:
                 raise _UnsoundTickError(error) from error
             raise
-        try:
-            return await self._decide_and_act(run, here, window, assessed, done)
-        finally:
-            await self._let_go()
+        return await self._decide_and_act(run, here, window, assessed, done)
 
     async def _decide_and_act(
         self, run: RunRef, here: Checkpoint, window: Window, assessed: AssessReply, done: tuple[str, ...]
@@ -215,10 +216,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         return after
 
     async def _take_in_hand(self, run: RunRef, state: Checkpoint, here: Checkpoint, window: Window) -> AssessReply:
-        """Assess a tick, and record meanwhile that it is in hand; from then on the monitors may commit their part.
-
-        A window of one tick is committed whole, whatever is decided: the commit need not wait for the decision.
-        """
+        """Assess a tick, and record meanwhile that it is in hand."""
         assessing = asyncio.create_task(self._assess(run, here, window))
         try:
             await asyncio.sleep(0)  # the question is on its way before the record is made
@@ -226,31 +224,13 @@ class WallClockEngine(EventDrivenStrategyEngine):
             kill_point("engine: before the tick is in hand")
             await self._save(state)
             kill_point("engine: after the tick is in hand")
-            self._begun = asyncio.create_task(super()._commit_monitors(run, here, window, 1))
             return await assessing
-        except BaseException:
-            await self._let_go()
-            raise
         finally:
             assessing.cancel()
             await asyncio.gather(assessing, return_exceptions=True)
 
     _window: Window | None = None
     """Of the tick in hand, with its settlements and balances: an order carries the market alone."""
-
-    _begun: asyncio.Task[CommitReply] | None = None
-    """Commit of the tick in hand by the monitors."""
-
-    async def _commit_monitors(self, run: RunRef, before: Checkpoint, window: Window, ticks: int) -> CommitReply:
-        begun, self._begun = self._begun, None
-        return await (begun or super()._commit_monitors(run, before, window, ticks))
-
-    async def _let_go(self) -> None:
-        """A tick that ends in an error: its commit is no longer waited for."""
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            begun.cancel()
-            await asyncio.gather(begun, return_exceptions=True)
 
     def _at_tick(
         self, state: Checkpoint, tick: int, requests: Sequence[Control]
@@ -357,16 +337,12 @@ class WallClockEngine(EventDrivenStrategyEngine):
         await self._commit(run, state, window, 1, logger)
         return assessed
 
-    async def _send_orders(
-        self, state: Checkpoint, orders: OrdersRequest, decided: Decided, committing: Awaitable[None]
-    ) -> OrdersReply:
-        """Write down what is to be sent, and wait until what led to it is on record; then send it.
+    async def _send(self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint) -> OrdersReply:
+        """Write down what is to be sent, with all that led to it; then send it.
 
-        Args:
-            state: as it was before the tick was committed: whoever takes up its orders commits it again.
-            orders: what is to be sent.
-            decided: the decision behind it.
-            committing: of the tick, under way.
+        Execution publishes what a real venue did before it sends another order, and the sink knows what it has by the highest
+        order of each type: so what led to several is committed before they are sent. One is sent at once: the engine
+        publishes what it left, after that commit. Whoever takes up orders that are written down commits their tick again.
         """
         assert orders.window is not None, "orders of a live tick carry its window"
         self._trading = Trading(
@@ -380,11 +356,40 @@ class WallClockEngine(EventDrivenStrategyEngine):
         kill_point("engine: before the orders are written down")
         await self._save(state)
         kill_point("engine: after the orders are written down")
-        await committing  # execution publishes what a real venue does by itself: that comes after what led to it
-        kill_point("engine: after what led to the orders is committed")
-        traded = await self._ask_execution(orders)
+        ask = self._ask_at_once if _is_one_transaction(orders.orders) else self._ask_after
+        traded = await ask(orders, commit)
         kill_point("engine: after the orders are answered")
         return traded
+
+    async def _ask_after(self, orders: OrdersRequest, commit: Commit) -> OrdersReply:
+        await self._commit_what_led(commit)
+        return await self._ask_execution(orders)
+
+    async def _ask_at_once(self, orders: OrdersRequest, commit: Commit) -> OrdersReply:
+        asking = asyncio.create_task(self._ask_execution(orders))
+        try:
+            await asyncio.wait({asking}, timeout=_HEAD_START_S)
+            try:
+                await self._commit_what_led(commit)
+            except ComponentError:
+                await self._tell_of(asking)
+                raise
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    @staticmethod
+    async def _commit_what_led(commit: Commit) -> None:
+        await commit()
+        kill_point("engine: after what led to the orders is committed")
+
+    async def _tell_of(self, asking: asyncio.Task[OrdersReply]) -> None:
+        """What led to an order could not be committed: its events have no place, but what became of it is in the logs."""
+        (traded,) = await asyncio.gather(asking, return_exceptions=True)
+        if isinstance(traded, OrdersReply):
+            with contextlib.suppress(ComponentError):
+                await publish_lines(self._bus, self._cid, traded.logs)
 
     def _forget_taken(self) -> None:
         """Requests obeyed at this tick are in the state from here on; an emergency stop stays until the end."""
@@ -434,6 +439,12 @@ class _UnsoundTickError(Exception):
 def _is_in_flight(positions: Mapping[str, float]) -> bool:
     """True while something is on its way between venues: what it becomes is still to be sold."""
     return any(key.startswith("transit:") and quantity > _NOTHING for key, quantity in positions.items())
+
+
+def _is_one_transaction(orders: Sequence[Order]) -> bool:
+    """One order, or one atomic group."""
+    group = orders[0].atomic_group_id
+    return len(orders) == 1 or (group is not None and all(order.atomic_group_id == group for order in orders))
 
 
 def due_tick(run: RunRef, now: datetime) -> int:

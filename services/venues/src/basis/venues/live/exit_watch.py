@@ -20,6 +20,8 @@ from basis.venues.live.errors import LiveVenueError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nats.js.kv import KeyValue
+
     from basis.models.execution import ExecutionHandshake
     from basis.runtime.bus import Bus
     from basis.venues.live.counterparts import Counterparts
@@ -59,6 +61,7 @@ class ExitWatch:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._bucket: KeyValue | None = None
 
     async def note(
         self, correlation_id: str, orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]
@@ -71,21 +74,26 @@ class ExitWatch:
         ]
         if new:
             perps = {(one.order.venue, one.order.pair) for one in new}
-            kept = [one for one in await self._load(correlation_id) if (one.order.venue, one.order.pair) not in perps]
+            kept = [one for one in await self.missing(correlation_id) if (one.order.venue, one.order.pair) not in perps]
             await self._keep(correlation_id, [*kept, *new])
 
     async def look(
-        self, correlation_id: str, counterparts: Counterparts, market: Mapping[str, float], halted: str | None
+        self,
+        correlation_id: str,
+        before: Sequence[Bare],
+        counterparts: Counterparts,
+        market: Mapping[str, float],
+        halted: str | None,
     ) -> tuple[MissingExit, ...]:
         """Try again what is missing; what the market is past already is to be closed, not set.
 
         Args:
             correlation_id: run.
+            before: what is missing (:meth:`missing`).
             counterparts: its venues.
             market: row of the tick.
             halted: why nothing may be sent; None where it may.
         """
-        before = await self._load(correlation_id)
         after: list[Bare] = []
         found: list[MissingExit] = []
         for bare in before:
@@ -94,7 +102,7 @@ class ExitWatch:
             if missing:
                 after.append(bare.model_copy(update={"missing": missing}))
             found += [_said(bare.order, purpose, why, crossed=purpose in past) for purpose, why in missing.items()]
-        if after != before:
+        if after != list(before):
             await self._keep(correlation_id, after)
         return tuple(found)
 
@@ -113,17 +121,22 @@ class ExitWatch:
             return {}
         return dict(found) | {purpose: bare.missing[purpose] for purpose in past}
 
-    async def _load(self, correlation_id: str) -> list[Bare]:
-        bucket = await self._bus.bucket(subjects.KV_TRADING)
+    async def missing(self, correlation_id: str) -> list[Bare]:
+        """Entries of a run that lack exits."""
         try:
-            entry = await bucket.get(_key(correlation_id))
+            entry = await (await self._open()).get(_key(correlation_id))
         except KeyNotFoundError:
             return []
         return list(BareEntries.model_validate_json(entry.value or b"").entries)
 
     async def _keep(self, correlation_id: str, entries: Sequence[Bare]) -> None:
-        bucket = await self._bus.bucket(subjects.KV_TRADING)
-        await bucket.put(_key(correlation_id), BareEntries(entries=tuple(entries)).model_dump_json().encode())
+        text = BareEntries(entries=tuple(entries)).model_dump_json().encode()
+        await (await self._open()).put(_key(correlation_id), text)
+
+    async def _open(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._bus.bucket(subjects.KV_TRADING)
+        return self._bucket
 
 
 def is_past(order: Order, purpose: str, market: Mapping[str, float]) -> bool:

@@ -52,7 +52,7 @@ from basis.venues.live.arrivals import Arrivals
 from basis.venues.live.counterparts import Counterparts, identity, live_factories
 from basis.venues.live.dead_man import DeadManSwitch
 from basis.venues.live.executor import LiveExecutor, Task, booked_balances
-from basis.venues.live.exit_watch import ExitWatch
+from basis.venues.live.exit_watch import Bare, ExitWatch
 from basis.venues.live.gate import Gate, Heartbeats
 from basis.venues.live.intents import IntentStore
 from basis.venues.live.ticks import LiveTick, LiveTicks
@@ -231,8 +231,9 @@ class LiveVenueManager:
         if after >= 0 and before is None:
             message = f"tick {after} of the run is not in the bucket live_ticks any more: start a new run"
             raise ComponentError("ENGINE-002", message, _COMPONENT)
-        here = await self._ticks.get_or_make(
-            run.correlation_id, tick, lambda: self._ask(setup, run, tick, after, before)
+        here, bare = await asyncio.gather(  # what the bucket says is there before the venues' last answer is
+            self._ticks.get_or_make(run.correlation_id, tick, lambda: self._ask(setup, run, tick, after, before)),
+            self._bare(setup, run),
         )
         if run.run_mode == "live":
             self._watch(run.correlation_id, setup)
@@ -251,15 +252,23 @@ class LiveVenueManager:
             balances={key: codec.pack((value,), key) for key, value in balances.items()},
             settlements=codec.pack_settlements([*((deposit,) if deposit else ()), *settlements]),
         )
-        return AdvanceReply(window=window, exits_missing=await self._exits_missing(setup, run, here))
+        return AdvanceReply(window=window, exits_missing=await self._exits_missing(setup, run, here, bare))
 
-    async def _exits_missing(self, setup: Setup, run: RunRef, here: LiveTick) -> tuple[MissingExit, ...]:
-        """Exits that are not at their venue: they are tried again now. Only directional modes have any."""
+    async def _bare(self, setup: Setup, run: RunRef) -> Sequence[Bare]:
+        """Entries that lack exits. Only directional modes have any."""
         if run.run_mode == "paper" or not isinstance(setup.config.strategy, DirectionalStrategyConfig):
+            return ()
+        return await self._exits.missing(run.correlation_id)
+
+    async def _exits_missing(
+        self, setup: Setup, run: RunRef, here: LiveTick, bare: Sequence[Bare]
+    ) -> tuple[MissingExit, ...]:
+        """Exits that are not at their venue: they are tried again now."""
+        if not bare:
             return ()
         halt = await self._gate.halt(run.correlation_id)
         halted = None if halt is None else halt.reason or "emergency stop"
-        return await self._exits.look(run.correlation_id, setup.counterparts, here.market, halted)
+        return await self._exits.look(run.correlation_id, bare, setup.counterparts, here.market, halted)
 
     async def execute(self, request: ExecuteRequest) -> ExecuteReply:
         """One order or atomic group at its tick: simulated at the tick's row, or sent."""
