@@ -1,7 +1,7 @@
 """WallClockEngine: the same engine on a wall clock, one tick at a time (paper and live runs).
 
 A tick that is missed is skipped with a warning, never made up for. Before a tick is committed the run's record says that it
-is in hand, and before its orders are sent it holds them: an engine that takes over finishes what was begun first.
+is in hand, or holds the orders that are sent before that: an engine that takes over finishes what was begun first.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _REQUESTS_REMEMBERED = 200
 _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
 _HEAD_START_S = 0.05
-"""Time that an order has to itself: until it is sent, the commit of its tick does not take the processor from those who send it."""
+"""Time that an order has to itself: so long the commit of its tick does not take the processor from those who send it."""
 _NOTHING = 1e-6
 """Less than this in flight is rounding."""
 
@@ -179,7 +179,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """One tick: read, assess, decide, commit, trade.
 
         Raises:
-            _UnsoundTickError: the market could not be read; nothing happened, or the tick is in hand.
+            _UnsoundTickError: the market could not be read or assessed; nothing happened, or the tick is in hand.
         """
         requests = self._requests if self._in_hand is None else self._requests[: self._in_hand.requests]
         self._taken = len(requests)
@@ -189,17 +189,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
             kill_point("engine: before the tick is read")
             window = await self._read(run, here, tick, deposit)
             kill_point("engine: after the tick is read")
-            assessed = await self._take_in_hand(run, state, here, window)
+            assessed = await self._assess(run, here, window)
         except ComponentError as error:
             if error.error_code in _PASSING:
                 raise _UnsoundTickError(error) from error
             raise
-        return await self._decide_and_act(run, here, window, assessed, done)
-
-    async def _decide_and_act(
-        self, run: RunRef, here: Checkpoint, window: Window, assessed: AssessReply, done: tuple[str, ...]
-    ) -> Checkpoint:
-        """The rest of a tick that is in hand and assessed."""
         self._window = window
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         decided = self._decide(run, here, window, assessed, logger)
@@ -209,25 +203,19 @@ class WallClockEngine(EventDrivenStrategyEngine):
             await publishing
             kill_point("engine: after the orders are recorded")
             return after
+        await self._take_in_hand(state, tick)
         after = self._after(here, window, decided, assessed)
         await self._commit_whole(run, here, window, logger, after)
         if self._unwinding and not _is_in_flight(after.portfolio.positions):
             self.stop(Stopped("cancelled", "ENGINE-003", "emergency stop: everything is unwound"))
         return after
 
-    async def _take_in_hand(self, run: RunRef, state: Checkpoint, here: Checkpoint, window: Window) -> AssessReply:
-        """Assess a tick, and record meanwhile that it is in hand."""
-        assessing = asyncio.create_task(self._assess(run, here, window))
-        try:
-            await asyncio.sleep(0)  # the question is on its way before the record is made
-            self._in_hand = InHand(tick=window.first_tick, requests=self._taken)
-            kill_point("engine: before the tick is in hand")
-            await self._save(state)
-            kill_point("engine: after the tick is in hand")
-            return await assessing
-        finally:
-            assessing.cancel()
-            await asyncio.gather(assessing, return_exceptions=True)
+    async def _take_in_hand(self, state: Checkpoint, tick: int) -> None:
+        """Record that a tick without orders is about to be committed; one with orders is recorded with them."""
+        self._in_hand = InHand(tick=tick, requests=self._taken)
+        kill_point("engine: before the tick is in hand")
+        await self._save(state)
+        kill_point("engine: after the tick is in hand")
 
     _window: Window | None = None
     """Of the tick in hand, with its settlements and balances: an order carries the market alone."""

@@ -81,7 +81,7 @@ class Trading(FrozenModel):
 
 
 class InHand(FrozenModel):
-    """A live tick that is being committed: another engine does it again before it goes on, and comes to the same."""
+    """A live tick without orders that is being committed: another engine does it again before it goes on, to the same end."""
 
     tick: int = Field(ge=0)
     """Index of the tick."""
@@ -99,7 +99,7 @@ class RunRecord(FrozenModel):
     trading: Trading | None = None
     """Orders under way; None between ticks, and always in a backtest."""
     in_hand: InHand | None = None
-    """Tick that is being committed; None between ticks, and always in a backtest."""
+    """Tick without orders that is being committed; None between ticks, and always in a backtest."""
     requests: tuple[Control, ...] = ()
     """What was asked of a paper or live run, to be obeyed at its next tick."""
     run_mode: RunMode = "backtest"
