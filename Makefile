@@ -46,9 +46,10 @@ dashboard: $(READY) ## all runs of logs/ in the browser, until Ctrl-C
 live: chain ## all ten strategies live, 200 ticks each, against local exchanges and a local chain: ARGS="btc_basis --ticks 50"
 	@.venv/bin/python tools/live.py $(ARGS)
 
-# A file's tests share fixtures (containers, chain, browser): one worker has them all.
+# A file's tests share fixtures (containers, chain, browser): one worker has them all. A worker that dies is not replaced: the run would
+# wait for its tests for ever.
 test: $(ML) chain ## run all tests; containers where a Docker engine is there
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 chain: $(READY) ## install the test chain (anvil, Aave v3.3, Uniswap v3) from npm and PyPI; without npm its tests are skipped
 	@.venv/bin/python -m basis.testkit.chain.install
