@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 SERVICE = "monitors"
 _COMPONENTS = ("position_monitor", "exposure_monitor", "risk_monitor", "pnl_monitor", "position_update_handler")
 _PLANS_KEPT = 8
+_LONG = 64
+"""Ticks from which on a commit takes milliseconds, so that it is done in parts."""
+_TURNS = 6
+"""Turns of the loop between those parts: as many as a message takes from the socket to its handler. What orders left behind
+would else wait for the commit of the ticks before them."""
 _ASSESSMENTS_KEPT = 2
 """The engine commits a window while it has the next one assessed."""
 
@@ -70,7 +75,10 @@ class MonitorService:
         logger = DomainEventLogger(run.correlation_id, run.pid, self._clock.now())
         stamps = tick_stamps(run, first, request.ticks)
         settlement_events.emit(done.window, request.ticks, stamps, run, logger)
-        done.emit(request.ticks, stamps, "tick", logger)
+        for part in done.parts(request.ticks, stamps, "tick", logger):
+            if request.ticks >= _LONG:
+                await _give_way()
+            part()
         counts = await domain_events.publish(self._bus, logger)
         if first == 0:
             await self._log_start(run)
@@ -254,6 +262,12 @@ class MonitorService:
             for component in _COMPONENTS
         )
         await asyncio.gather(*lines)
+
+
+async def _give_way() -> None:
+    """Let what is ready, or on its way to its handler, go first."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _is_same(asked: AssessRequest, request: CommitRequest) -> bool:

@@ -7,6 +7,7 @@ run is cut into windows, the same floats come out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from basis.models.events import Phase, tick_keys
@@ -18,7 +19,7 @@ from basis.monitors.core.position_monitor import PositionMonitor, ValuedWindow, 
 from basis.monitors.core.risk_monitor import Risk, RiskMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from basis.monitors.core.columns import Floats
     from basis.monitors.core.plan import MonitorPlan
@@ -88,7 +89,14 @@ class Assessment:
         )
 
     def emit(self, ticks: int, stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger) -> None:
-        """Log the four events of each of the first ``ticks`` ticks.
+        """Log the four events of each of the first ``ticks`` ticks; arguments as those of :meth:`parts`."""
+        for part in self.parts(ticks, stamps, trigger_source, logger):
+            part()
+
+    def parts(
+        self, ticks: int, stamps: Sequence[str], trigger_source: str, logger: DomainEventLogger
+    ) -> tuple[Callable[[], None], ...]:
+        """What logs the four events of each of the first ``ticks`` ticks, one of them a part.
 
         Args:
             ticks: how many of the window's ticks happened.
@@ -98,10 +106,12 @@ class Assessment:
         """
         first = self.window.first_tick
         position, exposure, risk, pnl = (tick_keys(first, ticks, phase) for phase in _PHASES[trigger_source])
-        PositionMonitor.emit(self.window, position, stamps, trigger_source, logger)
-        ExposureMonitor.emit(self.window, self.exposure, exposure, stamps, logger)
-        RiskMonitor.emit(self.risk, risk, stamps, logger)
-        PnLMonitor.emit(self.pnl, pnl, stamps, logger)
+        return (
+            partial(PositionMonitor.emit, self.window, position, stamps, trigger_source, logger),
+            partial(ExposureMonitor.emit, self.window, self.exposure, exposure, stamps, logger),
+            partial(RiskMonitor.emit, self.risk, risk, stamps, logger),
+            partial(PnLMonitor.emit, self.pnl, pnl, stamps, logger),
+        )
 
 
 def assess(
