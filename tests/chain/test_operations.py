@@ -159,6 +159,24 @@ async def test_staking_at_lido_and_etherfi_and_their_queues(account: Account, ve
     assert await venue.balances(["etherfi:BaseToken:ETH"]) == {"etherfi:BaseToken:ETH": 0.0}
 
 
+async def test_requests_at_etherfi_are_known_as_the_chain_has_them(account: Account, venue: ChainVenue) -> None:
+    """What was read once is not read again, unless the chain took it back."""
+    key = "etherfi:BaseToken:ETH"
+    node = account.node
+    await done(venue, stake(3.0, "etherfi", "weETH"))
+    await done(venue, order("unstake", "etherfi", 1.0, source_token="weETH", target_token="ETH"))
+    node.mine(5)
+    (owed,) = (await venue.balances([key])).values()
+    assert owed == pytest.approx(1.04)
+    before = node.rpc("evm_snapshot")
+    node.mine(30)
+    assert (await venue.balances([key]))[key] == owed
+    assert node.rpc("evm_revert", before)
+    await done(venue, order("unstake", "etherfi", 0.5, source_token="weETH", target_token="ETH"))
+    node.mine(60)  # beyond what had been read of the blocks that are gone
+    assert (await venue.balances([key]))[key] == pytest.approx(1.56)
+
+
 async def test_swap_pays_what_was_quoted_and_states_its_slippage(account: Account, venue: ChainVenue) -> None:
     """Exact input; slippage is what the account lost against the staker's rate."""
     world = account.world

@@ -19,9 +19,10 @@ from basis.models.errors import InputError
 from basis.venues.fetch.aave_index import Update, indices_at
 from basis.venues.live.chain import abi
 from basis.venues.live.chain.amounts import RAY, WAD, ray_mul, to_tokens
+from basis.venues.live.chain.log_reader import LogReader
 from basis.venues.live.chain.receipts import decimals_of
 from basis.venues.live.chain.rpc import Rpc
-from basis.venues.live.errors import LiveVenueError, Retryable
+from basis.venues.live.errors import Retryable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,8 +39,6 @@ _COMPONENT = "fetch"
 _DAY_MS = 86_400_000
 _PAGES_MS = {"index": 8 * _DAY_MS, "price": 32 * _DAY_MS, "rate": 32 * _DAY_MS, "gas": 2 * _DAY_MS}
 _UPDATED = abi.event("ReserveDataUpdated", "address", "uint256,uint256,uint256,uint256,uint256")
-_WIDEST = 10_000
-"""Blocks that one question for logs asks about at most; fewer where the node refuses so many."""
 _FEE_BLOCKS, _PERCENTILES = 20, (25, 50, 75)
 _GWEI = 10**9
 _TRIES, _PAUSE_S = 6, 0.25
@@ -68,7 +67,7 @@ class ChainSource:
         self._rpc = Rpc(url, config.request_timeout_s)
         self._pause_s, self._free_at = 1.0 / requests_per_s, 0.0
         self._stamps: list[Stamp] = []
-        self._span = _WIDEST
+        self._log_reader = LogReader(lambda asked, wide: self._batch(asked, tries=1 if wide else _TRIES))
         self._read_to: dict[str, tuple[int, Update | None]] = {}
         """Token -> last block whose logs are known, and the last update up to there."""
 
@@ -200,7 +199,7 @@ class ChainSource:
         """Backwards, stretch by stretch, to where the market began."""
         end, begin = block, max(self._config.since_block, 0)
         while end >= begin:
-            start = max(end - self._span + 1, begin)
+            start = max(end - self._log_reader.span + 1, begin)
             found = await self._logs(asset, start, end)
             if found:
                 return found[-1]
@@ -209,24 +208,11 @@ class ChainSource:
 
     async def _logs(self, asset: str, start: int, end: int) -> list[Update]:
         """Updates in [start, end], by time; asked for in stretches that are halved where the node refuses them."""
-        found: list[dict[str, Any]] = []
-        while start <= end:
-            until = min(start + self._span - 1, end)
-            wanted = {
-                "address": self._config.aave.pool,
-                "topics": ["0x" + _UPDATED.topic.hex(), "0x" + asset[2:].lower().rjust(64, "0")],
-                "fromBlock": hex(start),
-                "toBlock": hex(until),
-            }
-            try:
-                (rows,) = await self._batch([("eth_getLogs", [wanted])], tries=1 if until > start else _TRIES)
-            except LiveVenueError as error:
-                if until == start or error.error_code not in {"VEN-002", "VEN-003"}:
-                    raise
-                self._span = max((until - start + 1) // 2, 1)
-                continue
-            found += rows
-            start, self._span = until + 1, min(2 * self._span, _WIDEST)
+        wanted = {
+            "address": self._config.aave.pool,
+            "topics": ["0x" + _UPDATED.topic.hex(), "0x" + asset[2:].lower().rjust(64, "0")],
+        }
+        (found,) = await self._log_reader.read([wanted], start, end)
         numbers = sorted({int(row["blockNumber"], 16) for row in found})
         stamps = dict(await self._stamps_of(numbers))
         return [_update(row, stamps[int(row["blockNumber"], 16)]) for row in found]

@@ -13,7 +13,7 @@ from basis.models.operations import OperationType
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.chain import abi
 from basis.venues.live.chain.amounts import to_units
-from basis.venues.live.chain.claims import Claims
+from basis.venues.live.chain.claims import Claims, EtherfiRequests
 from basis.venues.live.chain.handshakes import Handshakes
 from basis.venues.live.chain.history import History
 from basis.venues.live.chain.market import Market
@@ -87,6 +87,7 @@ class ChainVenue:
         self._wallet = Wallet(key)
         self._rpc = Rpc(rpc_url, config.request_timeout_s)
         self._tracker = Tracker(self._rpc, config, clock)
+        self._requests = EtherfiRequests(self._rpc, config)
         self._book: Book | None = None
 
     @property
@@ -286,7 +287,7 @@ class ChainVenue:
         return Handshakes(self._rpc, self._decoder(), self._there(), self._clock, self._holds)
 
     def _claims(self) -> Claims:
-        return Claims(self._rpc, self._config, self._there())
+        return Claims(self._rpc, self._config, self._there(), self._requests)
 
     def _market(self) -> Market:
         return Market(self._rpc, self._config, self._there(), self._clock)
