@@ -31,9 +31,16 @@ def line(order: int, cid: str = CID, pid: int = 7, wall: str = "2024-05-12T00:00
 
 
 TEXT = st.text(max_size=12) | st.sampled_from([CID, f"{CID}-000-1", f"x{CID}{CID}", OTHER, '"order":5', "_ms", "\x01"])
+
+
+def stay_apart(fields: dict[str, Any]) -> bool:
+    """Two keys that differ by the run's id alone are one key once it is cut out: parsed, the later one is left; cut, both."""
+    return len({key.replace(CID, "") for key in fields}) == len(fields)
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2).filter(stay_apart),
     max_leaves=3,
 )
 KEYS = st.sampled_from([*sorted(WALL_CLOCK_FIELDS - {"real_utc_time"}), "metadata", "x_ms", "positions", "order_id"])
