@@ -1,4 +1,7 @@
-"""Fixtures of the tests against a real EVM node: one node a worker, set back before every test."""
+"""Fixtures of the tests against a real EVM node: one node a file, set back before every test.
+
+Not one for all: anvil keeps some four thousand states and forgets the oldest, which are those that every test begins with.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
     from basis.venues.live.chain.venue import ChainVenue
 
 
-@pytest.fixture(scope="session")
-def session_account() -> Iterator[Account]:
+@pytest.fixture(scope="module")
+def chain_account() -> Iterator[Account]:
     """The node with everything deployed; skips where it cannot be set up."""
     try:
         with chain_of_tests() as account:
@@ -29,19 +32,19 @@ def session_account() -> Iterator[Account]:
         pytest.skip(f"no test chain: {reason}")
 
 
-@pytest.fixture(scope="session")
-def stage(session_account: Account) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def stage(chain_account: Account) -> Iterator[Stage]:
     """The chain as a stage for cases of the conformance suite."""
-    made = Stage(session_account)
+    made = Stage(chain_account)
     yield made
     made.close()
 
 
 @pytest.fixture
-def account(session_account: Account) -> Account:
+def account(chain_account: Account) -> Account:
     """The onboarded wallet, 100 ETH and nothing else, on a fresh chain."""
-    session_account.world.restore()
-    return session_account
+    chain_account.world.restore()
+    return chain_account
 
 
 @pytest.fixture

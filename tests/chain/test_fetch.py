@@ -59,8 +59,8 @@ class Past(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def past(session_account: Account) -> Iterator[Past]:
-    account = session_account
+def past(chain_account: Account) -> Iterator[Past]:
+    account = chain_account
     world, node = account.world, account.node
     world.restore()
     pool, usdt, ether = world.aave.pool, world.tokens["USDT"].address, world.tokens["WETH"].address
