@@ -7,18 +7,20 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from hypothesis import Phase, settings
 from tests.support.chain import Account
-from tests.support.venues import CoreVenue
 
 from basis.models.execution import ExecutionHandshake
 from basis.models.instruments import AAVE_RESERVES, INSTRUMENTS, InstrumentType
 from basis.models.operations import ExecutionMode, ExecutionStatus
+from basis.models.venue_config import GasUnits
 from basis.testkit.chain.storage import AaveStorage
 from basis.testkit.chain.uniswap import MAX
 from basis.testkit.chain.world import POOL_FEES
+from basis.testkit.conformance.adapter import VenueAdapter
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.chain.abi import ALLOW
-from basis.venues.live.chain.amounts import to_units
+from basis.venues.live.chain.amounts import to_tokens, to_units
 from basis.venues.live.chain.plan import FLASH_AAVE
 from basis.venues.live.chain.receipts import decimals_of
 from basis.venues.live.chain.venue import ChainVenue
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from basis.models.order import Order
+    from basis.testkit.conformance.cases import Case
 
 _ON_CHAIN = {"wallet", "aave_v3", "etherfi", "lido"}
 
@@ -79,8 +82,6 @@ class Stage:
 
     def set(self, ledger: Mapping[str, float], market: Mapping[str, float], *, emode: bool, flash_fee: float) -> None:
         """Prices, rates, indices, pools, and every balance of the account."""
-        if not all(math.isfinite(value) for value in market.values()):
-            raise ValueError("no chain has such a market")
         world, account = self.world, self.account
         world.restore()
         if not emode:
@@ -173,12 +174,13 @@ class Stage:
             world.node.send(sender, self.account.config.executor, ALLOW.data(FLASH_AAVE, [pool], True))
 
 
-class LiveCore(CoreVenue):
-    """Answers the questions of a conformance suite with the live venue; inherit it before a class of simulated cases."""
+class LiveCore(VenueAdapter):
+    """Answers the questions of a conformance suite with the live venue; inherit it before the cases."""
 
+    SIMULATED = False
+    EVIDENCE: ClassVar[Mapping[str, str]] = {"transaction": "0x[0-9a-f]{64}"}
+    GAS_ROUNDING = 1e-12
     stage: ClassVar[Stage]
-    again = False
-    """True: what a test asks for a second time is traded again; else many checks look at one transaction."""
 
     @pytest.fixture(autouse=True)
     def _on_stage(self, stage: Stage) -> None:
@@ -188,32 +190,47 @@ class LiveCore(CoreVenue):
     def transact(
         self, orders: Sequence[Order], ledger: Mapping[str, float], market: Mapping[str, float], tick: int = 3
     ) -> tuple[Sequence[ExecutionHandshake], Mapping[str, float]]:
-        """One transaction on the chain; the ledger after it is the chain's."""
+        """One transaction on the chain, the ledger after it is the chain's; many checks look at the same transaction."""
         del tick
         key = (type(self), *(order.model_dump_json() for order in orders), *ledger.items(), *market.items())
-        known = self.stage.known
-        if key not in known or (self.again and key in self._asked):
-            known[key] = self._traded(orders, ledger, market)
+        if key not in self.stage.known:
+            self.stage.known[key] = self._traded(orders, ledger, market)
         self._asked.add(key)
         handshakes, after = self.stage.known[key]
         return handshakes, dict(after)
+
+    def forget(self) -> None:
+        """What this test has traded is traded again."""
+        for key in self._asked:
+            self.stage.known.pop(key, None)
+
+    def examples(self, wanted: int) -> settings:
+        """Two: the simplest, which tells little, and a drawn one. Each is a transaction; one that fails is not made simpler."""
+        return settings(max_examples=min(wanted, 2), phases=[Phase.generate], database=None)
+
+    def gas_of(self, handshakes: Sequence[ExecutionHandshake], case: Case) -> list[float]:
+        """What the receipt says, shared among the orders of the transaction by their typical units."""
+        receipt = handshakes[0].execution_details
+        paid = float(str(receipt["gas_units"])) * float(str(receipt["gas_price_gwei"])) * 1e-9
+        typical = [float(getattr(GasUnits(), order.operation)) for order in case.orders]
+        return [paid * units / sum(typical) for units in typical]
+
+    def without_id(self, handshake: ExecutionHandshake) -> ExecutionHandshake:
+        """The id is handed back; nothing on the chain is made from it."""
+        return handshake.model_copy(update={"operation_id": ""})
 
     def _traded(
         self, orders: Sequence[Order], ledger: Mapping[str, float], market: Mapping[str, float]
     ) -> tuple[tuple[ExecutionHandshake, ...], dict[str, float]]:
         stage, venue = self.stage, self._venue(ledger, market)
         handshakes = stage.trade(orders, venue)
-        after = dict(ledger)
-        for handshake in handshakes:
-            for key, delta in handshake.actual_deltas.items():
-                after[key] = after.get(key, 0.0) + delta
-        self._assert_on_chain(venue, after, handshakes)
-        return handshakes, after
+        self._assert_on_chain(venue, _moved(_whole_units(ledger), handshakes), handshakes)
+        return handshakes, _moved(ledger, handshakes)
 
     def positions(self, ledger: Mapping[str, float]) -> Mapping[str, float]:
         """The chain's own balances; what exchanges hold is not the chain's to say."""
         keys = self.config().position_subscriptions
-        venue = self._venue(ledger, self.accepted()[0].market)  # type: ignore[attr-defined]
+        venue = self._venue(ledger, self.accepted()[0].market)
         return {key: ledger.get(key, 0.0) for key in keys} | dict(self.stage.balances(venue, _chain_keys(keys)))
 
     def _venue(self, ledger: Mapping[str, float], market: Mapping[str, float]) -> ChainVenue:
@@ -230,6 +247,21 @@ class LiveCore(CoreVenue):
         keys = _chain_keys(self.config().position_subscriptions)
         for key, held in self.stage.balances(venue, keys).items():
             assert held == pytest.approx(after.get(key, 0.0), rel=1e-9, abs=1e-12), (key, held, handshakes)
+
+
+def _moved(ledger: Mapping[str, float], handshakes: Sequence[ExecutionHandshake]) -> dict[str, float]:
+    """A ledger after what the handshakes say."""
+    after = dict(ledger)
+    for handshake in handshakes:
+        for key, delta in handshake.actual_deltas.items():
+            after[key] = after.get(key, 0.0) + delta
+    return after
+
+
+def _whole_units(ledger: Mapping[str, float]) -> dict[str, float]:
+    """What a chain can hold of a ledger: a drawn balance has more digits than the token."""
+    held = _chain_keys([key for key in ledger if key in INSTRUMENTS])
+    return {key: to_tokens(to_units(ledger[key], decimals_of(key)), decimals_of(key)) for key in held}
 
 
 def _chain_keys(keys: Sequence[str]) -> list[str]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from hypothesis import settings
 from pydantic import SecretStr
 from tests.support.live_cex import ADDRESS, HOME, live_config
 
@@ -22,11 +23,13 @@ from basis.models.execution import ExecutionHandshake
 from basis.models.instruments import INSTRUMENTS, InstrumentType
 from basis.models.operations import TRADES, ExecutionMode, ExecutionStatus, OperationType
 from basis.runtime.fills import trade_cost
+from basis.testkit.conformance.adapter import VenueAdapter
 from basis.testkit.exchange import ExchangeServer
 from basis.testkit.runs import START
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.core.live_fills import on_the_row
 from basis.venues.live.cex.clients import Credentials
+from basis.venues.live.cex.ids import LENGTH
 from basis.venues.live.cex.venue import LiveExchange
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from basis.models.config import RunConfig
     from basis.models.order import Order
+    from basis.testkit.conformance.cases import Case
 
 WIRE = 1e-9
 """Largest relative difference between a balance that went over the wire as decimal text, through ccxt's floats, and ours."""
@@ -170,6 +174,56 @@ class LiveStage:
         if price is not None:
             cost = trade_cost(self.config, self.venue, str(order.pair), order.amount * price, perp=perp)
             self.server.exchange.half_spread = Decimal(repr(round(cost.slippage, 12)))
+
+
+class LiveExchangeCore(VenueAdapter):
+    """Answers the questions of a conformance suite with a live exchange; inherit it before the cases."""
+
+    SIMULATED = False
+    EVIDENCE: ClassVar[Mapping[str, str]] = {"client_order_id": f"[a-z0-9]{{{LENGTH}}}"}
+    GAS_ROUNDING = 0.0
+    _stages: ClassVar[dict[str, LiveStage]] = {}
+
+    @property
+    def stage(self) -> LiveStage:
+        """One a venue, for all tests."""
+        venue = self.name()
+        if venue not in self._stages:
+            self._stages[venue] = LiveStage(self.config(), venue)
+        return self._stages[venue]
+
+    @classmethod
+    def close(cls) -> None:
+        """Let go of all stages."""
+        while cls._stages:
+            cls._stages.popitem()[1].close()
+
+    def transact(
+        self, orders: Sequence[Order], ledger: Mapping[str, float], market: Mapping[str, float], tick: int = 3
+    ) -> tuple[Sequence[ExecutionHandshake], Mapping[str, float]]:
+        """One transaction on an account that is set to the ledger."""
+        return self.stage.transact(orders, ledger, market, tick)
+
+    def positions(self, ledger: Mapping[str, float]) -> Mapping[str, float]:
+        """The exchange's own balances; what others hold is not its to say."""
+        return self.stage.positions(ledger)
+
+    def forget(self) -> None:
+        """Nothing is remembered: each question is traded anew."""
+
+    def examples(self, wanted: int) -> settings:
+        """Three: each is some twenty HTTP requests."""
+        return settings(max_examples=min(wanted, 3))
+
+    def gas_of(self, handshakes: Sequence[ExecutionHandshake], case: Case) -> list[float]:
+        """An exchange takes fees, and pays the gas of what it sends itself."""
+        del handshakes
+        return [0.0 for _ in case.orders]
+
+    def without_id(self, handshake: ExecutionHandshake) -> ExecutionHandshake:
+        """The client order id is the operation_id, hashed."""
+        metadata = {name: value for name, value in handshake.venue_metadata.items() if name != "client_order_id"}
+        return handshake.model_copy(update={"operation_id": "", "venue_metadata": metadata})
 
 
 def _snap(told: float, expected: float) -> float:

@@ -1,8 +1,7 @@
-"""The conformance suite of venues over the real core of the venues service, and small helpers for tests of venues."""
+"""The conformance suites over the real core of the venues service, and small helpers for tests of venues."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from basis.models.messages import PositionsRequest
 from basis.models.order import Order
 from basis.runtime.valuation import Valuer
-from basis.testkit.conformance.venue import Settled
+from basis.testkit.conformance.adapter import SimulatedAdapter
+from basis.testkit.conformance.cases import Settled
 from basis.testkit.runs import START, run_ref
 from basis.venues.core.execution import Executed, execute
 from basis.venues.core.interface import At, Stretch, is_own_entry, set_entries
@@ -96,12 +96,8 @@ def settle_columns(
     return Settled(done.settlements, done.balances, after)
 
 
-class CoreVenue(ABC):
-    """Answers the questions of a conformance suite with the real core; inherit it before the suite."""
-
-    @abstractmethod
-    def config(self) -> RunConfig:
-        """A mode that uses the venue."""
+class CoreVenue(SimulatedAdapter):
+    """Answers the questions of a suite of simulated venues with the real core; inherit it before the cases and the suite."""
 
     def transact(
         self, orders: Sequence[Order], ledger: Mapping[str, float], market: Mapping[str, float], tick: int = 3

@@ -12,7 +12,8 @@ from tests.support.venues import CoreVenue, order, transact
 
 from basis.models.operations import OperationType
 from basis.runtime.fills import trade_cost
-from basis.testkit.conformance.venue import Case, ExchangeConformance
+from basis.testkit.conformance.cases import Case
+from basis.testkit.conformance.simulated_exchange import SimulatedExchangeConformance
 from basis.testkit.runs import custom_config, market_row
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def withdrawal(amount: float, venue: str, target: str, token: str = "USDT") -> O
     return order("transfer", venue, amount, source_venue=venue, target_venue=target, source_token=token)
 
 
-class Exchange(CoreVenue, ExchangeConformance):
+class Exchange(CoreVenue, SimulatedExchangeConformance):
     """The conformance suite of one exchange."""
 
     venue = "binance"
@@ -73,10 +74,11 @@ class Exchange(CoreVenue, ExchangeConformance):
             trades("reduce a short", short, "perp", "buy", 0.4),
             trades("close a short", short, "perp", "buy", 1.0),
             trades("turn a short", short, "perp", "buy", 2.0, take_profit=70_000.0),
+            trades("limit", {btc: 1.5}, "spot", "sell", 1.0, order_type="limit", price=50_000.0)._replace(prices=spot),
             Case("withdraw", (withdrawal(30_000.0, self.venue, "wallet"),), short, market),
             Case("withdraw to the client", (withdrawal(100.0, self.venue, "client"),), short, market),
         ]
-        return cases if self.full else [cases[0], cases[3], cases[-2]]  # one code: the rest is seen with one name
+        return cases if self.full else [cases[0], cases[3], *cases[-3:-1]]  # one code: the rest is seen with one name
 
     def refused(self) -> list[tuple[Case, str]]:
         market = market_row(self.config())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from basis.models.config import RunConfig
     from basis.models.order import Order
-    from basis.testkit.conformance.venue import Settled
+    from basis.testkit.conformance.cases import Settled
     from basis.venues.core.execution import Executed
 
 USDT, ETH, CEX = "wallet:BaseToken:USDT", "wallet:BaseToken:ETH", "binance:BaseToken:USDT"
