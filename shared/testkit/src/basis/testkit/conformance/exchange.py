@@ -35,7 +35,7 @@ class ExchangeConformance(VenueConformance):
         lots = max(round(order.amount * factor / lot), 1)
         return order.model_copy(update={"amount": lots_to_quantity(lots, lot)})
 
-    def test_trade_is_never_a_step_of_an_atomicgroup(self, case: Case) -> None:
+    def test_trade_is_never_a_step_of_an_atomic_group(self, case: Case) -> None:
         """Such an order cannot be built; a withdrawal is refused or executes, but is never half done."""
         for order in case.orders:
             fields = {"execution_mode": "atomic", "atomic_group_id": "g", "sequence_in_group": 0}
