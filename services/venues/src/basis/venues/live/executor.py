@@ -1,14 +1,15 @@
 """LiveExecutor: an order or atomic group at a real venue, with at most one effect whatever arrives how often.
 
-intent (KV) -> limits -> prepare -> recorded -> gate -> sent -> outcome recorded. A request for an intent that is there already
-gets its outcome; one whose owner died is taken over: what may have been sent is resolved before anything is sent again.
+intent (KV) -> limits -> prepare -> that recorded, beside a look at the gate -> sent -> outcome recorded. A request for an intent
+that is there already gets its outcome; one whose owner died is taken over: what may have been sent is resolved before anything is
+sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
@@ -215,17 +216,16 @@ class LiveExecutor:
     ) -> Sequence[ExecutionHandshake]:
         cid = task.run.correlation_id
         self._gate.require_heard(cid, task.config)
+        recorded: dict[str, Any] = {}
         if held.intent.state == "created":
             await (admitted or self._admit(task))
             prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
             self._at_point("venues: after prepare")
-            await held.write(state="prepared", reference=prepared.reference)
-            self._at_point("venues: after prepared recorded")
-        prepared = self._prepared(held)
+            recorded["reference"] = prepared.reference
         begin = self._clock.monotonic()
         looking = asyncio.create_task(self._gate.require_open(cid, task.orders, task.config))
         try:
-            await held.write(state="sending", sends=held.intent.sends + 1)
+            await held.write(state="sending", sends=held.intent.sends + 1, **recorded)
         finally:
             (refused,) = await asyncio.gather(looking, return_exceptions=True)
         if isinstance(refused, VenueRefusal):
@@ -235,7 +235,7 @@ class LiveExecutor:
         self._at_point("venues: before send")
         handshakes: Sequence[ExecutionHandshake]
         try:
-            handshakes = await venue.send(task.orders, prepared)
+            handshakes = await venue.send(task.orders, self._prepared(held))
         except (ProvedFailure, VenueRefusal):
             raise
         except LiveVenueError as error:  # it may have gone out before this was raised

@@ -51,8 +51,8 @@ class Intent(FrozenModel):
     """Who executes."""
     orders: tuple[Order, ...]
     """As ordered."""
-    state: Literal["created", "prepared", "sending", "done"]
-    """``created``: nothing prepared. ``prepared``: reference known, nothing sent. ``sending``: may have been sent.
+    state: Literal["created", "sending", "done"]
+    """``created``: nothing sent. ``sending``: reference known, may have been sent.
     ``done``: outcome known, for good."""
     owner: str
     """Replica that works on it."""
