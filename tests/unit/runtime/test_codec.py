@@ -127,6 +127,7 @@ def ints(*values: int) -> bytes:
         ({"ticks": ints(-1, 1)}, "ticks"),
         ({"ticks": b""}, "ticks"),
         ({"gift": 1}, "gift"),
+        ({"ticks": ints(1, 2)[:12]}, "'ticks' holds 12 bytes"),
     ],
 )
 def test_settlements_that_make_no_sense_raise_bus_003(change: dict[str, Any], words: str) -> None:

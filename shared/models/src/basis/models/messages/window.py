@@ -85,6 +85,8 @@ class PackedSettlements(FrozenModel):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
+        if len(self.ticks) % 8:
+            raise ValueError(f"column 'ticks' holds {len(self.ticks)} bytes, expected a multiple of 8")
         columns = [*self.deltas.items(), *self.fees.items()]
         columns += [(name, value) for name, value in self.details.items() if isinstance(value, bytes)]
         for name, column in columns:
