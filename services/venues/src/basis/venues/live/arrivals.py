@@ -17,11 +17,10 @@ from basis.models.operations import ExecutionStatus, OperationType, SettlementKi
 from basis.runtime import bus as subjects
 from basis.runtime import codec
 from basis.venues.core.transfer_ledger import Arrival, PendingTransfer, TransferLedger
+from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from nats.js.kv import KeyValue
 
     from basis.models.execution import ExecutionHandshake
     from basis.models.messages import Settlement
@@ -54,8 +53,8 @@ class Arrivals:
     """
 
     def __init__(self, bus: Bus, now: Callable[[], datetime]) -> None:
-        self._bus, self._now = bus, now
-        self._bucket: KeyValue | None = None
+        self._now = now
+        self._bucket = Bucket(bus, subjects.KV_TRADING)
 
     async def note(
         self, correlation_id: str, orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]
@@ -92,12 +91,11 @@ class Arrivals:
         return found
 
     async def _change(self, correlation_id: str, change: Callable[[TransferLedger], TransferLedger]) -> None:
-        if self._bucket is None:
-            self._bucket = await self._bus.bucket(subjects.KV_TRADING)
+        bucket = await self._bucket.open()
         key = f"{correlation_id}.transfers"
         while True:
             try:
-                entry = await self._bucket.get(key)
+                entry = await bucket.get(key)
                 before, revision = codec.decode(entry.value or b"", Record), entry.revision or 0
             except KeyNotFoundError:
                 before, revision = Record(), 0
@@ -105,7 +103,7 @@ class Arrivals:
             if after == before:
                 return
             try:
-                await self._bucket.update(key, codec.encode(after), last=revision)
+                await bucket.update(key, codec.encode(after), last=revision)
             except KeyWrongLastSequenceError:  # another replica was first: on what it left
                 continue
             return

@@ -15,12 +15,11 @@ from basis.models.operations import OrderSide
 from basis.models.order import Order
 from basis.runtime import bus as subjects
 from basis.venues.core.interface import VenueRefusal
+from basis.venues.live.bucket import Bucket
 from basis.venues.live.errors import LiveVenueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from nats.js.kv import KeyValue
 
     from basis.models.execution import ExecutionHandshake
     from basis.runtime.bus import Bus
@@ -60,8 +59,7 @@ class ExitWatch:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._bucket: KeyValue | None = None
+        self._bucket = Bucket(bus, subjects.KV_TRADING)
 
     async def note(
         self, correlation_id: str, orders: Sequence[Order], handshakes: Sequence[ExecutionHandshake]
@@ -124,19 +122,14 @@ class ExitWatch:
     async def missing(self, correlation_id: str) -> list[Bare]:
         """Entries of a run that lack exits."""
         try:
-            entry = await (await self._open()).get(_key(correlation_id))
+            entry = await (await self._bucket.open()).get(_key(correlation_id))
         except KeyNotFoundError:
             return []
         return list(BareEntries.model_validate_json(entry.value or b"").entries)
 
     async def _keep(self, correlation_id: str, entries: Sequence[Bare]) -> None:
         text = BareEntries(entries=tuple(entries)).model_dump_json().encode()
-        await (await self._open()).put(_key(correlation_id), text)
-
-    async def _open(self) -> KeyValue:
-        if self._bucket is None:
-            self._bucket = await self._bus.bucket(subjects.KV_TRADING)
-        return self._bucket
+        await (await self._bucket.open()).put(_key(correlation_id), text)
 
 
 def is_past(order: Order, purpose: str, market: Mapping[str, float]) -> bool:

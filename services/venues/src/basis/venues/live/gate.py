@@ -14,6 +14,7 @@ from basis.models.operations import StrategyIntent
 from basis.runtime import bus as subjects
 from basis.venues.core import limits
 from basis.venues.core.interface import VenueRefusal
+from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,11 +80,10 @@ class Gate:
     """
 
     def __init__(self, bus: Bus, settings: Settings, clock: Clock, heartbeats: Heartbeats) -> None:
-        self._bus = bus
         self._settings = settings
         self._clock = clock
         self._heartbeats = heartbeats
-        self._bucket: KeyValue | None = None
+        self._bucket = Bucket(bus, subjects.KV_TRADING)
         self._days: dict[str, tuple[Spent, int]] = {}
         """Run -> its day as this replica last wrote it, and the revision; a write on it fails where another wrote since."""
 
@@ -128,7 +128,7 @@ class Gate:
     async def halt(self, correlation_id: str) -> Halt | None:
         """The run's emergency stop; None where there is none."""
         try:
-            entry = await (await self._trading()).get(subjects.halt_key(correlation_id))
+            entry = await (await self._bucket.open()).get(subjects.halt_key(correlation_id))
         except KeyNotFoundError:
             return None
         return Halt.model_validate_json(entry.value or b"")
@@ -148,7 +148,7 @@ class Gate:
         Raises:
             VenueRefusal: VEN-015.
         """
-        bucket, key = await self._trading(), f"{correlation_id}.day"
+        bucket, key = await self._bucket.open(), f"{correlation_id}.day"
         operation = orders[0].operation_id
         while True:
             spent, revision = self._days.get(key) or await self._spent(bucket, key)
@@ -179,8 +179,3 @@ class Gate:
         except KeyNotFoundError:
             return Spent(day=""), 0
         return Spent.model_validate_json(entry.value or b""), entry.revision or 0
-
-    async def _trading(self) -> KeyValue:
-        if self._bucket is None:
-            self._bucket = await self._bus.bucket(subjects.KV_TRADING)
-        return self._bucket

@@ -20,6 +20,7 @@ from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.order import Order
 from basis.runtime import bus as subjects
+from basis.venues.live.bucket import Bucket
 from basis.venues.live.errors import Retryable
 
 if TYPE_CHECKING:
@@ -83,15 +84,12 @@ class IntentStore:
     """
 
     def __init__(self, bus: Bus, owner: str) -> None:
-        self._bus = bus
-        self.owner = owner
-        self._bucket: KeyValue | None = None
+        self._bus, self.owner = bus, owner
+        self._bucket = Bucket(bus, subjects.KV_INTENTS)
 
     async def bucket(self) -> KeyValue:
         """The bucket itself."""
-        if self._bucket is None:
-            self._bucket = await self._bus.bucket(subjects.KV_INTENTS)
-        return self._bucket
+        return await self._bucket.open()
 
     async def load(self, key: str) -> tuple[Intent, int] | None:
         """An intent and its revision; None where nothing of the kind was ever begun."""

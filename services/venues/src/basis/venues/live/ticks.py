@@ -15,11 +15,10 @@ from basis.models.base import FrozenModel
 from basis.models.messages import Settlement
 from basis.runtime import bus as subjects
 from basis.runtime import codec
+from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from nats.js.kv import KeyValue
 
     from basis.runtime.bus import Bus
 
@@ -54,8 +53,7 @@ class LiveTicks:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._bucket: KeyValue | None = None
+        self._bucket = Bucket(bus, subjects.KV_LIVE_TICKS)
         self._last: OrderedDict[str, LiveTick] = OrderedDict()
         """Those last seen, by key: what is written once can be read from here."""
 
@@ -65,7 +63,7 @@ class LiveTicks:
         if key in self._last:
             return self._last[key]
         try:
-            entry = await (await self._open()).get(key)
+            entry = await (await self._bucket.open()).get(key)
         except KeyNotFoundError:
             return None
         return self._remember(key, codec.decode(entry.value or b"", LiveTick))
@@ -83,17 +81,12 @@ class LiveTicks:
             return found
         made = await make()
         try:
-            await (await self._open()).create(_key(correlation_id, tick), codec.encode(made))
+            await (await self._bucket.open()).create(_key(correlation_id, tick), codec.encode(made))
         except KeyWrongLastSequenceError:
             found = await self.get(correlation_id, tick)
             if found is not None:
                 return found
         return self._remember(_key(correlation_id, tick), made)
-
-    async def _open(self) -> KeyValue:
-        if self._bucket is None:
-            self._bucket = await self._bus.bucket(subjects.KV_LIVE_TICKS)
-        return self._bucket
 
 
 def _key(correlation_id: str, tick: int) -> str:

@@ -1,0 +1,29 @@
+"""A key-value bucket of live trading, looked up once: each lookup is a trip to the server, and orders wait for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nats.js.kv import KeyValue
+
+    from basis.runtime.bus import Bus
+
+
+class Bucket:
+    """One bucket.
+
+    Args:
+        bus: connection.
+        name: of ``basis.runtime.bus``.
+    """
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self._bus, self._name = bus, name
+        self._found: KeyValue | None = None
+
+    async def open(self) -> KeyValue:
+        """The bucket; made on first use where the server has none."""
+        if self._found is None:
+            self._found = await self._bus.bucket(self._name)
+        return self._found
