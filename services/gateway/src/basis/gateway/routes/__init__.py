@@ -1,8 +1,8 @@
 """Routes of the HTTP API, one module a topic.
 
 A new endpoint goes into the module of its topic (``capital.py`` is a short one to begin from); a new topic is a module with a
-``router``, listed in ``basis.gateway.app``. It needs a scope (``access``), its problem documents (``responses``) and an example of
-each body; ``make reference`` writes it into docs/reference, and the schemathesis tests ask it whatever the document allows.
+``router``, listed in ``basis.gateway.app``. It needs a scope (``access``), its problem documents (``responses``) and an example
+of each body; ``make reference`` writes it into docs/reference, and the schemathesis tests ask it whatever the document allows.
 """
 
 from __future__ import annotations
