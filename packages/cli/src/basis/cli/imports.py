@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-UNUSED = ("uvicorn", "aiohttp")
-"""FastStream takes an HTTP server, nats-py a client of WebSockets. Together they take longer to load than NumPy
-and FastStream."""
+UNUSED = ("aiohttp",)
+"""nats-py takes it for WebSockets; it takes longer to load than NumPy."""
 
 
 @contextmanager

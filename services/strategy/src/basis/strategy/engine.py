@@ -42,7 +42,7 @@ from basis.models.messages import (
     Window,
 )
 from basis.runtime import bus as subjects
-from basis.runtime import codec, domain_events, health, telemetry
+from basis.runtime import codec, domain_events, health
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_stamps, tick_time
@@ -107,7 +107,6 @@ class EventDrivenStrategyEngine:
         self._counts: dict[str, int] = {}
         self._stop: Stopped | None = None
         self._last_progress = float("-inf")
-        self._tracer = telemetry.tracer("strategy")
 
     @property
     def correlation_id(self) -> str:

@@ -1,4 +1,4 @@
-"""The bus: every subject, stream, bucket, duration and limit, and the one client that services use (FastStream on nats-py).
+"""The bus: every subject, stream, bucket, duration and limit, and the one client that services use (on nats-py).
 
 Subjects are ``basis.<correlation_id>.<...>``: ``nats sub 'basis.<correlation_id>.>'`` shows a whole run.
 """
@@ -12,19 +12,15 @@ import ssl
 import traceback
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import nats.aio.client
-from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, PullSub
-from faststream.nats.security import NatsSecurity, NatsUserPassword
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import (
-    ConsumerConfig,
     DiscardPolicy,
     KeyValueConfig,
     RetentionPolicy,
@@ -38,11 +34,11 @@ from pydantic import BaseModel
 from basis.models.errors import ComponentError, InputError, Severity
 from basis.runtime import codec, telemetry
 from basis.runtime.clock import new_correlation_id
+from basis.runtime.subscriptions import Subscriptions, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from faststream.nats import NatsMessage
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
@@ -358,9 +354,8 @@ class RunTask:
     done: Callable[[], Awaitable[None]]
 
 
-async def _raw_message(message: NatsMessage) -> NatsMessage:
-    """FastStream decoder that hands the message through: payloads are decoded by their models."""
-    return message
+def _run_task(message: Msg) -> RunTask:
+    return RunTask(payload=message.data, heartbeat=message.in_progress, done=message.ack)
 
 
 def host_of(url: str) -> str:
@@ -368,22 +363,22 @@ def host_of(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//***@", url)
 
 
-def _security(settings: Settings) -> NatsSecurity | None:
-    """Who this process is, and whom it trusts.
+def _credentials(settings: Settings) -> dict[str, Any]:
+    """Who this process is, and whom it trusts: options of nats-py's ``connect``.
 
     Raises:
         InputError: CONFIG-003, the credentials or the certificates cannot be read; says nothing of what is in them.
     """
-    trusted = None
+    options: dict[str, Any] = {}
     if settings.nats_ca_file is not None:
         try:
-            trusted = ssl.create_default_context(cafile=settings.nats_ca_file)
+            options["tls"] = ssl.create_default_context(cafile=settings.nats_ca_file)
         except (OSError, ssl.SSLError) as error:
             message = f"nats_ca_file {settings.nats_ca_file}: {error.strerror or 'no certificates'}"
             raise InputError("CONFIG-003", message, "bus") from None
     file = settings.nats_credentials_file
     if file is None or "@" in settings.nats_url:
-        return None if trusted is None else NatsSecurity(ssl_context=trusted)
+        return options
     try:
         user, _, password = file.read_text(encoding="utf-8").strip().partition(":")
     except (OSError, UnicodeDecodeError) as error:
@@ -391,7 +386,7 @@ def _security(settings: Settings) -> NatsSecurity | None:
         raise InputError("CONFIG-003", message, "bus") from None
     if not user or not password:
         raise InputError("CONFIG-003", f"nats_credentials_file {file}: expected one line, user:password", "bus")
-    return NatsUserPassword(user, password, ssl_context=trusted)
+    return options | {"user": user, "password": password}
 
 
 class Bus:
@@ -405,20 +400,20 @@ class Bus:
         self._settings = settings
         self._service = service
         self._tracer = telemetry.tracer(service)
-        self._broker = NatsBroker(
-            [url.strip() for url in settings.nats_url.split(",")],
-            name=f"basis-{service}",
-            # replies come to a subject of the service's own: no other may listen to them, where the server has accounts
-            inbox_prefix=f"_INBOX.{service}",
-            security=_security(settings),
-            max_reconnect_attempts=-1,  # the default, 60, closes the client for good
-            reconnect_time_wait=1,
-            pending_size=64 * 1024**2,
-            apply_types=False,
-            logger=None,
-            error_cb=self._on_error,
-            graceful_timeout=10.0,
-        )
+        # replies come to a subject of the service's own: no other may listen to them, where the server has accounts
+        inbox_prefix = f"_INBOX.{service}"
+        self._options = {
+            "servers": [url.strip() for url in settings.nats_url.split(",")],
+            "name": f"basis-{service}",
+            "inbox_prefix": inbox_prefix,
+            "max_reconnect_attempts": -1,  # the default, 60, closes the client for good
+            "reconnect_time_wait": 1,
+            "pending_size": 64 * 1024**2,
+            "error_cb": self._on_error,
+            **_credentials(settings),
+        }
+        self._client: Client | None = None
+        self._subscriptions = Subscriptions(inbox_prefix)
         self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
         self._was_connected = False
         self._closing: list[Callable[[], Awaitable[None]]] = []
@@ -429,6 +424,8 @@ class Bus:
         # caller of connect() hears of it instead
         level = logging.WARNING if self._was_connected else logging.DEBUG
         _log.log(level, "NATS: %s", error or type(error).__name__)
+        if not self._was_connected and type(error) is NatsError:
+            raise error  # the server's own words, such as an authorization violation: the client would ask for ever
 
     # ------------------------------------------------------------------------------------------------- lifecycle
 
@@ -443,7 +440,8 @@ class Bus:
         while True:
             remaining = deadline - asyncio.get_running_loop().time()
             try:
-                await asyncio.wait_for(self._broker.connect(), timeout=max(remaining, 0.05))
+                client = Client()
+                await asyncio.wait_for(client.connect(**self._options), timeout=max(remaining, 0.05))
                 break
             except (OSError, NatsError, TimeoutError) as error:
                 if "authorization" in str(error).lower():
@@ -462,21 +460,23 @@ class Bus:
                         "bus",
                     ) from error
                 await asyncio.sleep(0.2)
-        self._was_connected = True
+        self._client, self._jetstream, self._was_connected = client, None, True
         await self._ensure_storage()
 
     async def start(self) -> None:
         """Connect where needed and begin to serve."""
         if not self.is_connected:
             await self.connect()
-        await self._broker.start()
+        await self._subscriptions.start(self.client, self.jetstream)
 
     async def stop(self) -> None:
         """Let handlers in hand finish, then leave."""
-        try:
-            await self._broker.stop()
-        except (OSError, NatsError) as error:  # nats-py may raise while the server is away
-            _log.info("NATS was away at the end: %s", error)
+        if self._client is not None:
+            await self._subscriptions.stop()
+            try:
+                await self._client.drain()
+            except (OSError, NatsError) as error:  # nats-py may raise while the server is away
+                _log.info("NATS was away at the end: %s", error)
         for closing in self._closing:
             await closing()
 
@@ -487,15 +487,13 @@ class Bus:
     @property
     def is_connected(self) -> bool:
         """True while the client has a server."""
-        client = self._broker._connection
-        return client is not None and client.is_connected
+        return self._client is not None and self._client.is_connected
 
     @property
     def client(self) -> Client:
-        """The nats-py client, for what FastStream does not offer."""
-        client = self._broker.connection
-        assert isinstance(client, Client)
-        return client
+        """The nats-py client."""
+        assert self._client is not None, "the bus is not connected"
+        return self._client
 
     @property
     def jetstream(self) -> JetStreamContext:
@@ -587,11 +585,17 @@ class Bus:
         """
 
         codec.warm(request)
+        span_name = subject.replace(f"{ANY_RUN}.", "")
         under_way: dict[str, asyncio.Task[bytes]] = {}
 
-        async def handle(message: NatsMessage) -> bytes:
-            """Answer; a request that is repeated while the first is under way, or just after, gets the answer of that."""
-            name = message.headers.get(HEADER_REQUEST)
+        async def handle(message: Msg) -> None:
+            answer = await answer_to(message)
+            if message.reply:
+                await self.client.publish(message.reply, answer)
+
+        async def answer_to(message: Msg) -> bytes:
+            """A request that is repeated while the first is under way, or just after, gets the answer of that."""
+            name = (message.headers or {}).get(HEADER_REQUEST)
             if name is None:
                 return await _handle(message)
             task = under_way.get(name)
@@ -601,14 +605,10 @@ class Bus:
                 task.add_done_callback(lambda _: loop.call_later(_ANSWER_KEPT_S, under_way.pop, name, None))
             return await asyncio.shield(task)
 
-        async def _handle(message: NatsMessage) -> bytes:
-            with self._tracer.start_as_current_span(
-                subject.replace(f"{ANY_RUN}.", ""),
-                context=telemetry.extract(message.headers),
-                kind=trace.SpanKind.SERVER,
-            ):
+        async def _handle(message: Msg) -> bytes:
+            with telemetry.span(self._tracer, span_name, trace.SpanKind.SERVER, telemetry.extract(message.headers)):
                 try:
-                    decoded = codec.decode(message.body, request)
+                    decoded = codec.decode(message.data, request)
                 except ComponentError as error:
                     return _error(error)
                 try:
@@ -625,61 +625,39 @@ class Bus:
                 await on_error(decoded, error, traceback.format_exc())
             return _error(error)
 
-        self._broker.subscriber(subject, queue=queue, decoder=_raw_message, max_workers=8)(handle)
+        self._subscriptions.add(subject, queue, handle)
 
     def listen(self, subject: str, handler: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
         """Hear every message of a subject (no queue group); a handler that returns bytes replies."""
 
-        async def handle(message: NatsMessage) -> bytes | None:
-            answer = await handler(message.raw_message.subject, message.body)
-            if answer is not None and message.reply_to:
-                await self.client.publish(message.reply_to, answer)
-            return None
+        async def handle(message: Msg) -> None:
+            answer = await handler(message.subject, message.data)
+            if answer is not None and message.reply:
+                await self.client.publish(message.reply, answer)
 
-        self._broker.subscriber(subject, decoder=_raw_message, no_reply=True, max_workers=8)(handle)
+        self._subscriptions.add(subject, "", handle)
 
     def serve_runs(self, handler: Callable[[RunTask], Awaitable[None]]) -> None:
         """Take runs from the work queue, one at a time; more at once is more replicas."""
 
-        async def handle(message: NatsMessage) -> None:
-            raw: Msg = message.raw_message
-            with self._tracer.start_as_current_span(
-                "run", context=telemetry.extract(message.headers), kind=trace.SpanKind.CONSUMER
-            ):
-                await handler(RunTask(payload=message.body, heartbeat=raw.in_progress, done=raw.ack))
+        async def handle(message: Msg) -> None:
+            with telemetry.span(self._tracer, "run", trace.SpanKind.CONSUMER, telemetry.extract(message.headers)):
+                await handler(_run_task(message))
 
-        self._broker.subscriber(
-            run_submit(ANY_RUN),
-            stream=JStream(STREAM_RUNS, declare=False),  # made by _ensure_storage, with our limits
-            durable="strategy",
-            pull_sub=PullSub(batch_size=1, timeout=2.0),
-            config=ConsumerConfig(ack_wait=RUN_ACK_WAIT_S, max_deliver=RUN_MAX_DELIVER),
-            ack_policy=AckPolicy.MANUAL,
-            inbox_prefix=f"_INBOX.{self._service}.".encode(),
-            decoder=_raw_message,
-        )(handle)
+        queue = WorkQueue(STREAM_RUNS, run_submit(ANY_RUN), "strategy", RUN_ACK_WAIT_S, RUN_MAX_DELIVER)
+        self._subscriptions.add_queue(queue, handle)
 
     def serve_live_runs(self, handler: Callable[[RunTask], Awaitable[None]]) -> None:
         """Take paper and live runs from their work queue; any number at once, each as long as it lives."""
         running: set[asyncio.Task[None]] = set()
 
-        async def handle(message: NatsMessage) -> None:
-            raw: Msg = message.raw_message
-            task = RunTask(payload=message.body, heartbeat=raw.in_progress, done=raw.ack)
-            job = asyncio.ensure_future(handler(task))
+        async def handle(message: Msg) -> None:
+            job = asyncio.ensure_future(handler(_run_task(message)))
             running.add(job)
             job.add_done_callback(running.discard)
 
-        self._broker.subscriber(
-            live_submit(ANY_RUN),
-            stream=JStream(STREAM_LIVE, declare=False),
-            durable="strategy-live",
-            pull_sub=PullSub(batch_size=1, timeout=2.0),
-            config=ConsumerConfig(ack_wait=LIVE_ACK_WAIT_S, max_deliver=-1),
-            ack_policy=AckPolicy.MANUAL,
-            inbox_prefix=f"_INBOX.{self._service}.".encode(),
-            decoder=_raw_message,
-        )(handle)
+        queue = WorkQueue(STREAM_LIVE, live_submit(ANY_RUN), "strategy-live", LIVE_ACK_WAIT_S, -1)
+        self._subscriptions.add_queue(queue, handle)
 
     # ------------------------------------------------------------------------------------------------------ ask
 
@@ -712,7 +690,7 @@ class Bus:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + patience, 0.05
         longest_pause = 2.0 if timeout_s is None else min(timeout_s / 4, 2.0)
-        with self._tracer.start_as_current_span(subject.split(".", 2)[-1], kind=trace.SpanKind.CLIENT):
+        with telemetry.span(self._tracer, subject.split(".", 2)[-1], trace.SpanKind.CLIENT):
             headers = telemetry.inject({})
             if timeout_s is not None:
                 headers[HEADER_REQUEST] = new_correlation_id()

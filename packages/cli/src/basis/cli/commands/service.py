@@ -23,7 +23,6 @@ def command(name: str) -> int:
 
 
 def _unused(name: str) -> tuple[str, ...]:
-    """A service that is started again holds up its runs for as long as it imports."""
-    if name == "gateway" or "ws" in os.environ.get("BASIS_NATS_URL", "").partition(":")[0]:
-        return ()
-    return ("uvicorn",) if name == "venues" else UNUSED  # ccxt and web3 speak HTTP through aiohttp
+    """A service that is started again holds up its runs for as long as it imports. ccxt and web3 speak HTTP through aiohttp."""
+    has_use = name in {"gateway", "venues"} or "ws" in os.environ.get("BASIS_NATS_URL", "").partition(":")[0]
+    return () if has_use else UNUSED
