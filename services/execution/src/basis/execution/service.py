@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 from basis.execution.manager import BusCounterparts, ExecutionManager
 from basis.models.config import RunConfig
-from basis.models.messages import ExecuteReply, OrdersReply, OrdersRequest, PositionsReply, ReconcileReply
+from basis.models.execution import ExecutionHandshake
+from basis.models.messages import (
+    ExecutedTransaction,
+    ExecuteReply,
+    ExecuteRequest,
+    LogLine,
+    OrdersReply,
+    OrdersRequest,
+    PositionsReply,
+    PositionsRequest,
+    ReconcileReply,
+    ReconcileRequest,
+)
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health
 from basis.runtime.clock import SimulatedClock
@@ -24,7 +36,10 @@ SERVICE = "execution"
 
 def warm() -> None:
     """Build the models of this service, before its processes are forked or at the latest before its first request."""
-    codec.warm(ExecuteReply, PositionsReply, ReconcileReply, OrdersReply, RunConfig)
+    codec.warm(
+        *(OrdersRequest, OrdersReply, ExecuteRequest, ExecuteReply, PositionsRequest, PositionsReply),
+        *(ReconcileRequest, ReconcileReply, ExecutedTransaction, ExecutionHandshake, LogLine, RunConfig),
+    )
     domain_events.warm("operation_executions", "tight_loop_executions")
 
 

@@ -16,8 +16,10 @@ from basis.models.messages import (
     CommitRequest,
     ExecutedTransaction,
     LogLine,
+    PortfolioState,
     ReconcileReply,
     ReconcileRequest,
+    Settlement,
 )
 from basis.monitors.core import position_update_handler as handler
 from basis.monitors.core import settlement_events
@@ -31,7 +33,7 @@ from basis.runtime.timeline import iso, tick_stamps, tick_time
 
 if TYPE_CHECKING:
     from basis.models.errors import ComponentError
-    from basis.models.messages import PortfolioState, RunRef, Window
+    from basis.models.messages import RunRef, Window
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -282,7 +284,10 @@ def _is_same(asked: AssessRequest, request: CommitRequest) -> bool:
 
 def warm() -> None:
     """Build the models of this service, before its processes are forked or at the latest before its first request."""
-    codec.warm(AssessReply, CommitReply, ReconcileReply, RunConfig)
+    codec.warm(
+        *(AssessRequest, AssessReply, CommitRequest, CommitReply, ReconcileRequest, ReconcileReply, AfterOrders),
+        *(PortfolioState, Settlement, LogLine, RunConfig),
+    )
     domain_events.warm(
         "positions", "exposures", "risk_assessments", "pnl_calculations", "execution_deltas", "reconciliations"
     )

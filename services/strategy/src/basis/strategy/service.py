@@ -13,15 +13,30 @@ from basis.models.config import RunConfig
 from basis.models.errors import ComponentError
 from basis.models.messages import (
     AdvanceReply,
+    AdvanceRequest,
     AssessReply,
+    AssessRequest,
+    Checkpoint,
     CommitReply,
+    CommitRequest,
     Control,
+    LogLine,
     OrdersReply,
+    OrdersRequest,
+    PortfolioState,
+    RunEnd,
     RunOutcome,
     RunRecord,
+    RunRef,
+    RunResult,
     RunSealed,
+    RunStart,
+    RunStatistics,
+    RunStatus,
     RunSubmit,
+    Window,
 )
+from basis.models.order import Order
 from basis.runtime import bus as subjects
 from basis.runtime import codec, domain_events, health
 from basis.runtime.structured_logger import StructuredLogger
@@ -114,11 +129,17 @@ class StrategyService:
         return b"ok"
 
 
+_MODELS = (
+    *(RunSubmit, RunConfig, RunRecord, RunSealed, RunOutcome, RunStatus, RunStart, RunEnd, RunResult, RunStatistics),
+    *(AdvanceRequest, AdvanceReply, AssessRequest, AssessReply, CommitRequest, CommitReply, OrdersRequest, OrdersReply),
+    *(Checkpoint, PortfolioState, RunRef, Window, LogLine, Order),
+)
+"""What an engine reads and writes, and what it makes by itself: each that is left out is built in the middle of a run."""
+
+
 def warm() -> None:
     """Build the models of this service, before its processes are forked or at the latest before its first request."""
-    codec.warm(
-        RunSubmit, RunConfig, RunRecord, AdvanceReply, AssessReply, CommitReply, OrdersReply, RunSealed, RunOutcome
-    )
+    codec.warm(*_MODELS)
     domain_events.warm("strategy_decisions", "orders")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from basis.models.config import RunConfig
+from basis.models.execution import ExecutionHandshake
 from basis.models.messages import (
     AdvanceReply,
     AdvanceRequest,
@@ -36,7 +37,10 @@ SERVICE = "venues"
 
 def warm() -> None:
     """Build the models of this service, before its processes are forked or at the latest before its first request."""
-    codec.warm(AdvanceReply, ExecuteReply, PositionsReply, RunConfig)
+    codec.warm(
+        *(CoverageRequest, CoverageReply, AdvanceRequest, AdvanceReply, ExecuteRequest, ExecuteReply),
+        *(PositionsRequest, PositionsReply, ExecutionHandshake, RunConfig),
+    )
 
 
 def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str, LiveFactory] | None = None) -> None:
