@@ -96,10 +96,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
             return self.stop(Stopped("cancelled", "ENGINE-003", request.reason or "emergency stop"))
         if self._state is None:
             raise ComponentError("BUS-002", "the run has not begun yet: ask again", "engine")
-        known = {*self._state.requests_done, *(entry.request_id for entry in self._requests)} - {""}
+        newest = self._saved or self._state  # has the requests of a tick in hand, whose orders are under way
+        known = {*newest.requests_done, *(entry.request_id for entry in self._requests)} - {""}
         if request.request_id not in known:
             self._requests.append(request)
-            await self._save(self._saved or self._state)
+            await self._save(newest)
         return None
 
     # --------------------------------------------------------------------------------------------------- loop
@@ -392,7 +393,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         await super()._committed(after)
 
     _saved: Checkpoint | None = None
-    """State of the last record: what a request that comes in is written beside."""
+    """State of the newest record, on its way or kept: what a request that comes in is written beside."""
 
     async def _save(self, state: Checkpoint) -> None:
         self._saved = state
@@ -400,7 +401,8 @@ class WallClockEngine(EventDrivenStrategyEngine):
             await self._store.save(
                 RunRecord(
                     status=self._status("running"),
-                    checkpoint=state,
+                    # the newest: what waited for its turn must not put an older state beside what is in hand by now
+                    checkpoint=self._saved,
                     trading=self._trading,
                     in_hand=self._in_hand,
                     requests=tuple(self._requests),
