@@ -118,6 +118,11 @@ class QuotingVenue:
         """It takes no orders."""
         raise Fatal("VEN-005", f"{len(orders)} orders for a venue without keys", self.name)
 
+    def prepare_at_once(self, orders: Sequence[Order]) -> Prepared | None:
+        """It takes no orders."""
+        del orders
+        return None
+
     async def send(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
         """It takes no orders."""
         raise Fatal("VEN-005", f"{len(orders)} orders of {prepared.venue} for a venue without keys", self.name)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from tests.support.cluster import Cluster, assert_every_event_once, event_lines, process_cluster
+from tests.support.exchange_run import exchange_run, until
 from tests.support.live import ARMED, LiveCluster, assert_verified
 from tests.support.warp import NODE, keep_up
 
@@ -43,6 +44,25 @@ EMODE = {"ltv": 0.93, "liquidation_threshold": 0.95, "liquidation_bonus": 0.01, 
 LATER = ("engine: after the tick is in hand", "engine: before the tick is recorded")
 """Points that are met at the tick after the first order: what the run counts is on record as well."""
 _POINT = re.compile(r"(?:kill_point|_at_point)\(\"([a-z]+): ([^\"]+)\"\)")
+
+
+AT_AN_EXCHANGE = {
+    "strategy": (
+        "engine: before the orders are asked for",
+        "engine: before the orders are written down",
+        "engine: after the orders are written down",
+        "engine: after the orders are answered",
+    ),
+    "execution": ("execution: before the order is asked for", "execution: after the order is answered"),
+    "venues": (
+        "venues: before intent",
+        "venues: after intent",
+        "venues: before send",
+        "venues: after send",
+        "venues: before recording",
+    ),
+}
+"""Points between the decision and the outcome on record: there an order is prepared first, and written down once."""
 
 
 def points(service: str) -> list[str]:
@@ -156,3 +176,28 @@ async def test_one_effect_whatever_dies(chain: Account, tmp_path: Path, monkeypa
                 took = await die_at(point, name, chain, cluster, live)
                 print(f"\n{took:5.2f} s until the run went on, killed {point}")
                 live.clock.set(live.clock.now() + timedelta(seconds=5))
+
+
+async def test_one_effect_at_an_exchange(bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run whose services die at one order after the other."""
+    async with exchange_run(tmp_path, bars, monkeypatch) as run:
+        submit = await run.start()
+        cid = submit.correlation_id
+        await run.ticks(cid, 2)
+        for service, its_points in AT_AN_EXCHANGE.items():
+            for point in its_points:
+                filled = len(run.filled())
+                child = run.cluster.children[service]
+                run.cluster.strike("SIGKILL", point)
+                await until(f"{service} dies {point}", lambda child=child: child.poll() is not None)
+                assert child.returncode == -signal.SIGKILL, f"{point}: {service} ended with {child.returncode}"
+                begin = time.perf_counter()
+                run.cluster.launch(service)
+                await until(f"the order is there, killed {point}", lambda filled=filled: len(run.filled()) > filled)
+                await run.ticks(cid, (await run.live.live.status(cid)).ticks + 1)
+                print(f"\n{time.perf_counter() - begin:5.2f} s until the run went on, killed {point}")
+        await run.live.live.stop(cid)
+        outcome = await run.live.ended(cid)
+        assert outcome.status.status == "completed", outcome.status
+        run.assert_one_effect_each(outcome, missed=True)
+        assert len(run.filled()) >= sum(map(len, AT_AN_EXCHANGE.values()))

@@ -39,8 +39,9 @@ async def test_a_replica_that_stood_still_sends_nothing(
             run.cluster.strike("SIGSTOP", point)
             await until(f"{service} stands still {point}", lambda: service in still())
 
-        # all three stand still with the second order in hand, with a position and its settlements; the other replica goes on
-        run.cluster.strike("SIGSTOP@2", "engine: after the orders are written down")
+        # all three stand still with the second order in hand, with a position and its settlements; the other replica goes on.
+        # The first engine has asked for the order and not written it down: what it asked for is refused
+        run.cluster.strike("SIGSTOP@2", "engine: before the orders are written down")
         submit = await run.start()
         cid = submit.correlation_id
         async with run.cluster.spying(cid) as spy:

@@ -29,7 +29,7 @@ from basis.models.messages import (
 )
 from basis.models.operations import SettlementKind
 from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, recorded_orders
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.kill_points import kill_point
 from basis.runtime.structured_logger import publish_lines
@@ -57,6 +57,10 @@ _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
 _HEAD_START_S = 0.05
 """Time that an order has to itself: so long the commit of its tick does not take the processor from those who send it."""
+_TURNS_TO_LEAVE = 2
+"""Turns of the event loop until a request has left: what is written beside it takes the processor for a while."""
+_ASKED_AGAIN = 2
+"""How often orders that the venues did not find on record are asked for again, once they are."""
 _NOTHING = 1e-6
 """Less than this in flight is rounding."""
 
@@ -298,7 +302,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
 
     async def _resume_orders(self, run: RunRef, state: Checkpoint, under_way: Trading) -> Checkpoint:
         """Ask for the same orders once more: what was done is answered as it was, what was not sent is sent or refused."""
-        orders = codec.decode(base64.b64decode(under_way.orders), OrdersRequest)
+        orders = recorded_orders.read(under_way.orders)
         message = f"takes up the {len(orders.orders)} orders of tick {orders.tick}"
         await self._log.warning(self._cid, tick_time(run, orders.tick), message)
         window = codec.decode(base64.b64decode(under_way.window), Window)
@@ -327,16 +331,23 @@ class WallClockEngine(EventDrivenStrategyEngine):
         return assessed
 
     async def _send(self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint) -> OrdersReply:
-        """Write down what is to be sent, with all that led to it; then send it.
+        """Have orders sent, and write them down with all that led to them; then commit that.
 
         Execution publishes what a real venue did before it sends another order, and the sink knows what it has by the highest
-        order of each type: so what led to several is committed before they are sent. One is sent at once: the engine
+        order of each type: so what led to several is committed before they are sent. One is asked for at once: the engine
         publishes what it left, after that commit. Whoever takes up orders that are written down commits their tick again.
         """
-        assert orders.window is not None, "orders of a live tick carry its window"
+        kill_point("engine: before the orders are asked for")
+        ask = self._ask_at_once if _is_one_transaction(orders.orders) else self._ask_after
+        traded = await ask(orders, decided, commit, state)
+        kill_point("engine: after the orders are answered")
+        return traded
+
+    async def _write_down(self, orders: OrdersRequest, decided: Decided, state: Checkpoint) -> None:
+        """From here on another engine finishes these orders; a real venue sends none that is not written down."""
         self._trading = Trading(
             tick=orders.tick,
-            orders=base64.b64encode(codec.encode(orders)).decode(),
+            orders=recorded_orders.written(orders),
             window=base64.b64encode(codec.encode(self._window or orders.window)).decode(),
             reference_equity=decided.state.reference_equity,
             pending_withdrawal=decided.state.pending_withdrawal,
@@ -345,28 +356,44 @@ class WallClockEngine(EventDrivenStrategyEngine):
         kill_point("engine: before the orders are written down")
         await self._save(state)
         kill_point("engine: after the orders are written down")
-        ask = self._ask_at_once if _is_one_transaction(orders.orders) else self._ask_after
-        traded = await ask(orders, commit)
-        kill_point("engine: after the orders are answered")
-        return traded
 
-    async def _ask_after(self, orders: OrdersRequest, commit: Commit) -> OrdersReply:
+    async def _ask_after(
+        self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint
+    ) -> OrdersReply:
+        await self._write_down(orders, decided, state)
         await self._commit_what_led(commit)
         return await self._ask_execution(orders)
 
-    async def _ask_at_once(self, orders: OrdersRequest, commit: Commit) -> OrdersReply:
+    async def _ask_at_once(
+        self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint
+    ) -> OrdersReply:
+        """Ask, and write down meanwhile: the venues make sure that it is written down before they send."""
         asking = asyncio.create_task(self._ask_execution(orders))
         try:
+            for _ in range(_TURNS_TO_LEAVE):
+                await asyncio.sleep(0)
+            await self._write_down(orders, decided, state)
             await asyncio.wait({asking}, timeout=_HEAD_START_S)
             try:
                 await self._commit_what_led(commit)
             except ComponentError:
                 await self._tell_of(asking)
                 raise
-            return await asking
+            return await self._answered(asking, orders)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+    async def _answered(self, asking: asyncio.Task[OrdersReply], orders: OrdersRequest) -> OrdersReply:
+        """The answer; where the venues were asked long before the orders were written down, that to a question of now."""
+        for _ in range(_ASKED_AGAIN):
+            try:
+                return await asking
+            except ComponentError as error:
+                if error.error_code != "VEN-019":
+                    raise
+            asking = asyncio.create_task(self._ask_execution(orders))
+        return await asking
 
     @staticmethod
     async def _commit_what_led(commit: Commit) -> None:

@@ -61,7 +61,7 @@ def check(orders: Sequence[Order], standing: Standing, config: RunConfig, valuer
     if standing.row_age_s > limits.max_order_age_s:
         message = f"its market row is {standing.row_age_s:.1f} s old, live.limits.max_order_age_s is {limits.max_order_age_s:g}"
         raise _outside(first, message)
-    notional = max(notional_usd(order, standing.market, valuer) for order in orders)
+    notional = notional_of(orders, standing.market, valuer)
     if not notional <= limits.max_order_usd:
         raise _outside(
             first, f"its notional is {notional:.2f} USD, live.limits.max_order_usd is {limits.max_order_usd:g}"
@@ -110,6 +110,11 @@ def price_column(order: Order) -> str | None:
     if order.operation is OperationType.PERP_TRADE:
         return f"perp:{order.venue}:{order.pair}"
     return None
+
+
+def notional_of(orders: Sequence[Order], market: Mapping[str, float], valuer: Valuer) -> float:
+    """Size of an order or an atomic group in USD: that of its largest step."""
+    return max(notional_usd(order, market, valuer) for order in orders)
 
 
 def notional_usd(order: Order, market: Mapping[str, float], valuer: Valuer) -> float:

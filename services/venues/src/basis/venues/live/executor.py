@@ -1,8 +1,9 @@
 """LiveExecutor: an order or atomic group at a real venue, with at most one effect whatever arrives how often.
 
-intent (KV) -> limits -> prepare -> that recorded, beside a look at the gate -> sent -> outcome recorded. A request for an intent
-that is there already gets its outcome; one whose owner died is taken over: what may have been sent is resolved before anything is
-sent again.
+What is prepared without asking anyone (an exchange): prepared -> intent (KV), beside a look at run record, limits and gate ->
+sent -> outcome recorded. Else (a chain): intent, beside that look -> prepared -> that recorded, beside the look once more ->
+sent -> outcome recorded. A request for an intent that is there already gets its outcome; one whose owner died is taken over:
+what may have been sent is resolved before anything is sent again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nats.errors import Error as NatsError
 
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
@@ -22,6 +25,7 @@ from basis.venues.live.errors import Fatal, LiveVenueError, ProvedFailure, Retry
 from basis.venues.live.intents import HeldIntent, Intent, IntentStore, LostIntentError
 from basis.venues.live.interface import Prepared
 from basis.venues.live.lease import leased
+from basis.venues.live.on_record import NotOnRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from basis.venues.live.counterparts import Counterparts
     from basis.venues.live.gate import Gate
     from basis.venues.live.interface import LiveVenue
+    from basis.venues.live.on_record import RunRecords
 
 _log = logging.getLogger(__name__)
 _MOST_SENDS = 3
@@ -46,7 +51,7 @@ _NEVER_ARRIVED = "VEN-014"
 _NEVER_CAN = "VEN-017"
 _READS = 5
 _STALE_LOOK_S = 0.3
-"""Age of a look at the halt after which it is looked at once more before sending."""
+"""Age of a look after which it is looked once more before sending."""
 
 
 class Task(NamedTuple):
@@ -81,15 +86,22 @@ class LiveExecutor:
 
     Args:
         store: intents.
+        records: says whether the run's engine has an order on record.
         gate: says whether an order may be sent.
         clock: wall clock.
         at_point: called with the name of each step, so that a test can end the process there.
     """
 
     def __init__(
-        self, store: IntentStore, gate: Gate, clock: Clock, at_point: Callable[[str], None] = lambda _name: None
+        self,
+        store: IntentStore,
+        records: RunRecords,
+        gate: Gate,
+        clock: Clock,
+        at_point: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._store = store
+        self._records = records
         self._gate = gate
         self._clock = clock
         self._at_point = at_point
@@ -99,6 +111,7 @@ class LiveExecutor:
         """Execute once; a request that is repeated while the first is under way waits for it.
 
         Raises:
+            NotOnRecordError: the run's engine has not written it down; nothing was sent, and it may be asked for again.
             ComponentError: the venue cannot be asked for what it holds, or a service is away; the intent stays.
         """
         key = task.orders[0].operation_id
@@ -130,46 +143,95 @@ class LiveExecutor:
     async def _begin(self, task: Task) -> Settled | None:
         """From nothing to its outcome; None where the intent is there already."""
         self._at_point("venues: before intent")
+        at_once = self._prepared_at_once(task)
         intent = Intent(
             operation_ids=tuple(order.operation_id for order in task.orders),
             correlation_id=task.run.correlation_id,
             tick=task.tick,
             venue=task.orders[0].venue,
             orders=tuple(task.orders),
-            state="created",
+            state="created" if at_once is None else "sending",
             owner=self._store.owner,
+            sends=0 if at_once is None else 1,
+            reference=None if at_once is None else at_once.reference,
             created_at=self._clock.now(),
         )
-        admitting = asyncio.create_task(self._admit(task))  # counts an operation once, however often it is asked for
+        looking = asyncio.create_task(self._look(task))
+        held = None
         try:
             held = await self._store.create(intent)
-        except BaseException:
-            admitting.cancel()
-            raise
         finally:
-            await asyncio.gather(admitting, return_exceptions=True)
+            if held is None:
+                await _dismissed(looking)
         if held is None:
             return None
         self._at_point("venues: after intent")
         async with held:
-            return await self._go_on(task, held, admitting)
+            return await self._go_on(task, held, looking)
+
+    @staticmethod
+    def _prepared_at_once(task: Task) -> Prepared | None:
+        """What may be recorded with the intent: then that and what may be sent is one trip, not two."""
+        try:
+            return task.counterparts.of_order(task.orders[0].venue).prepare_at_once(task.orders)
+        except (LiveVenueError, VenueRefusal):
+            return None  # prepared once more where limits and gate were asked, for what is refused there counts first
+
+    async def _look(self, task: Task) -> float:
+        """May it be sent? On record with its engine, within the limits, trading open.
+
+        Returns:
+            when it was asked, by the clock's monotonic seconds.
+        """
+        begin, cid = self._clock.monotonic(), task.run.correlation_id
+        answers = await asyncio.gather(
+            self._records.require(cid, task.orders),
+            self._admit(task),
+            self._gate.require_open(cid, task.orders, task.config),
+            return_exceptions=True,
+        )
+        for (
+            answer
+        ) in answers:  # what is not on record must not come to an end, not even to a refusal: so that counts first
+            if answer is not None:
+                raise answer
+        return begin
 
     async def _admit(self, task: Task) -> None:
+        """Within the limits; an operation counts once, however often it is asked for."""
         age = (self._clock.now() - tick_time(task.run, task.tick)).total_seconds()
         standing = Standing(task.market, task.balances, max(age, 0.0), 0.0)
         self._gate.require_heard(task.run.correlation_id, task.config)
         await self._gate.admit(task.run.correlation_id, task.orders, standing, task.config, task.valuer)
 
-    async def _go_on(self, task: Task, held: HeldIntent, admitted: asyncio.Task[None] | None = None) -> Settled:
+    async def _require(self, task: Task, looking: asyncio.Task[float]) -> None:
+        """It may be sent, by a look that is not long past.
+
+        Raises:
+            NotOnRecordError, VenueRefusal: it may not.
+        """
+        try:
+            asked = await looking
+            if self._clock.monotonic() - asked <= _STALE_LOOK_S:
+                return
+        except (NatsError, TimeoutError):
+            pass  # NATS was away meanwhile, and is back, for the intent was written
+        await self._look(task)
+
+    async def _go_on(self, task: Task, held: HeldIntent, looking: asyncio.Task[float] | None = None) -> Settled:
         """From wherever the intent is, to its outcome.
 
         Args:
             task: what is to be executed.
             held: its intent.
-            admitted: the limits' answer, where they were asked already.
+            looking: whether it may be sent, asked with the creation of the intent; None where it was there before.
         """
         with leased(held):
-            handshakes = await self._outcome(task, held, admitted)
+            try:
+                handshakes = await self._outcome(task, held, looking)
+            except NotOnRecordError:
+                await held.let_go()
+                raise
         self._at_point("venues: after outcome")
         handshakes = tuple(
             on_the_row(order, handshake, task.market) for order, handshake in zip(task.orders, handshakes, strict=True)
@@ -183,21 +245,28 @@ class LiveExecutor:
         return Settled(handshakes, balances)
 
     async def _outcome(
-        self, task: Task, held: HeldIntent, admitted: asyncio.Task[None] | None
+        self, task: Task, held: HeldIntent, looking: asyncio.Task[float] | None
     ) -> Sequence[ExecutionHandshake]:
         venue = task.counterparts.of_order(task.orders[0].venue)
         deadline = self._clock.monotonic() + _PATIENCE * task.config.execution_manager.execution_timeout_s
         try:
-            if held.intent.state == "sending":
-                handshakes = await self._resolve(task, held, venue, deadline)
+            if held.intent.state == "created":
+                handshakes = await self._prepare_and_send(task, held, venue, deadline, looking)
+            elif looking is not None:
+                await self._require(task, looking)
+                handshakes = await self._send(task, held, venue, deadline)
             else:
-                handshakes = await self._prepare_and_send(task, held, venue, deadline, admitted)
+                handshakes = await self._resolve(task, held, venue, deadline)
             while _all_failed(handshakes, _NEVER_ARRIVED) or _all_failed(handshakes, _NEVER_CAN):
                 if held.intent.sends >= _MOST_SENDS or self._clock.monotonic() >= deadline:
                     break
-                if _all_failed(handshakes, _NEVER_CAN):
+                # also where the intent is of an engine that decided otherwise: it had none of it on record, and nothing left
+                if _all_failed(handshakes, _NEVER_CAN) or held.intent.orders != tuple(task.orders):
                     await held.write(state="created", reference=None)
-                handshakes = await self._prepare_and_send(task, held, venue, deadline)
+                    handshakes = await self._prepare_and_send(task, held, venue, deadline)
+                else:
+                    await self._write_sending(task, held)
+                    handshakes = await self._send(task, held, venue, deadline)
         except (VenueRefusal, ProvedFailure, Fatal) as refused:
             return self._failed(task.orders, refused)
         except Retryable as refused:
@@ -212,26 +281,28 @@ class LiveExecutor:
         held: HeldIntent,
         venue: LiveVenue,
         deadline: float,
-        admitted: asyncio.Task[None] | None = None,
+        looking: asyncio.Task[float] | None = None,
     ) -> Sequence[ExecutionHandshake]:
-        cid = task.run.correlation_id
-        self._gate.require_heard(cid, task.config)
-        recorded: dict[str, Any] = {}
-        if held.intent.state == "created":
-            await (admitted or self._admit(task))
-            prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
-            self._at_point("venues: after prepare")
-            recorded["reference"] = prepared.reference
-        begin = self._clock.monotonic()
-        looking = asyncio.create_task(self._gate.require_open(cid, task.orders, task.config))
+        await self._require(task, looking or asyncio.create_task(self._look(task)))
+        prepared = await self._patiently(lambda: venue.prepare(task.orders), deadline)
+        self._at_point("venues: after prepare")
+        await self._write_sending(task, held, reference=prepared.reference)
+        return await self._send(task, held, venue, deadline)
+
+    async def _write_sending(self, task: Task, held: HeldIntent, **recorded: Any) -> None:
+        """On record that it is sent from here on, and with what; beside that, a look whether it may be."""
+        looking = asyncio.create_task(self._look(task))
         try:
-            await held.write(state="sending", sends=held.intent.sends + 1, **recorded)
-        finally:
-            (refused,) = await asyncio.gather(looking, return_exceptions=True)
-        if isinstance(refused, VenueRefusal):
-            raise refused
-        if refused is not None or self._clock.monotonic() - begin > _STALE_LOOK_S:  # NATS was away meanwhile
-            await self._gate.require_open(cid, task.orders, task.config)
+            await held.write(state="sending", sends=held.intent.sends + 1, orders=tuple(task.orders), **recorded)
+        except BaseException:
+            await _dismissed(looking)
+            raise
+        await self._require(task, looking)
+
+    async def _send(
+        self, task: Task, held: HeldIntent, venue: LiveVenue, deadline: float
+    ) -> Sequence[ExecutionHandshake]:
+        """Send what is on record as being sent, and follow it to its outcome."""
         self._at_point("venues: before send")
         handshakes: Sequence[ExecutionHandshake]
         try:
@@ -344,6 +415,12 @@ async def booked_balances(
             if key in told:
                 told[key] -= delta
     return told
+
+
+async def _dismissed(looking: asyncio.Task[float]) -> None:
+    """Nobody wants to know any more."""
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
 
 
 def _is_pending(handshakes: Sequence[ExecutionHandshake]) -> bool:

@@ -155,17 +155,20 @@ class Gate:
             today = self._clock.now().date().isoformat()
             if spent.day != today:
                 spent = Spent(day=today)
-            if operation in spent.operations:
+            counted = spent.operations.get(operation)
+            # another engine may have decided this tick anew, and to more
+            if counted is not None and limits.notional_of(orders, standing.market, valuer) <= counted:
                 return
-            notional = limits.check(orders, standing._replace(spent_usd=spent.total_usd), config, valuer)
-            counted = Spent(day=spent.day, operations=spent.operations | {operation: notional})
+            others = spent.total_usd - (counted or 0.0)
+            notional = limits.check(orders, standing._replace(spent_usd=others), config, valuer)
+            with_it = Spent(day=spent.day, operations=spent.operations | {operation: notional})
             try:
-                written = await bucket.update(key, counted.model_dump_json().encode(), last=revision)
+                written = await bucket.update(key, with_it.model_dump_json().encode(), last=revision)
             except KeyWrongLastSequenceError:
                 self._days.pop(key, None)
                 await asyncio.sleep(0)  # another order of the run was counted meanwhile: look again
                 continue
-            self._days[key] = counted, written
+            self._days[key] = with_it, written
             return
 
     def forget(self, correlation_id: str) -> None:

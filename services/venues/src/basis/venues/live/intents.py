@@ -56,7 +56,7 @@ class Intent(FrozenModel):
     """``created``: nothing sent. ``sending``: reference known, may have been sent.
     ``done``: outcome known, for good."""
     owner: str
-    """Replica that works on it."""
+    """Replica that works on it; empty: it was let go of."""
     beat: int = Field(default=0, ge=0)
     """Rises while the owner works on it."""
     sends: int = Field(default=0, ge=0)
@@ -123,11 +123,12 @@ class IntentStore:
             intent, revision = found
             if intent.state == "done":
                 return intent
-            if revision != seen:
+            free = not intent.owner
+            if revision != seen and not free:
                 # a replica that has just been started need not sit out what its predecessor has been gone for already
                 age_s = await self._bus.age_s(subjects.KV_INTENTS, key, revision) if seen < 0 else 0.0
                 seen, since = revision, loop.time() - age_s
-            elif loop.time() - since >= LEASE_S:
+            elif free or loop.time() - since >= LEASE_S:
                 held = HeldIntent(self, intent, revision, float("-inf"))
                 with contextlib.suppress(LostIntentError):
                     await held.write(owner=self.owner)
@@ -182,6 +183,15 @@ class HeldIntent:
                     continue
                 self.intent, self._written = changed, begun
                 return
+
+    async def let_go(self) -> None:
+        """Whoever is asked for it next may take it up at once. Only where this replica's last attempt did not leave.
+
+        Raises:
+            LostIntentError: another replica has taken over.
+        """
+        first = self.intent.sends <= 1
+        await self.write(owner="", **({"state": "created", "reference": None, "sends": 0} if first else {}))
 
     async def renew(self) -> None:
         """Say that this replica is still at it, where that was a while ago.

@@ -59,6 +59,17 @@ class LiveVenue(Protocol):
         """
         ...
 
+    def prepare_at_once(self, orders: Sequence[Order]) -> Prepared | None:
+        """As :meth:`prepare`, where nobody has to be asked for it; None where somebody has.
+
+        What it makes follows from the orders and from what :meth:`open` read: the same again whenever it is asked for, so that
+        it may be recorded before it is known whether the order may be sent, and thrown away where it may not.
+
+        Raises:
+            VenueRefusal: as :meth:`prepare`.
+        """
+        ...
+
     async def send(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
         """Send what was prepared and read what it did: one handshake an order, deltas from fills or receipts, never assumed.
 

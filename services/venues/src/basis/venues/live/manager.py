@@ -55,6 +55,7 @@ from basis.venues.live.executor import LiveExecutor, Task, booked_balances
 from basis.venues.live.exit_watch import Bare, ExitWatch
 from basis.venues.live.gate import Gate, Heartbeats
 from basis.venues.live.intents import IntentStore
+from basis.venues.live.on_record import RunRecords
 from basis.venues.live.ticks import LiveTick, LiveTicks
 from basis.venues.manager import VenueInterfaceFactory, simulate
 
@@ -110,7 +111,7 @@ class LiveVenueManager:
         self._heartbeats = Heartbeats(clock.monotonic)
         self._gate = Gate(bus, settings, clock, self._heartbeats)
         store = IntentStore(bus, f"{os.getpid()}-{new_correlation_id()[:8]}")
-        self._executor = LiveExecutor(store, self._gate, clock, kill_point)
+        self._executor = LiveExecutor(store, RunRecords(bus), self._gate, clock, kill_point)
         self._exits = ExitWatch(bus)
         self._arrivals = Arrivals(bus, clock.now)
         self._switch = DeadManSwitch(bus, self._heartbeats, self._cancel, self._release)

@@ -93,23 +93,39 @@ class Trades:
             VenueRefusal: VEN-001, VEN-007, VEN-009.
             LiveVenueError: a market order without a reference price, and no price to be had.
         """
-        market, venue = self._market(order), self._profile.venue
-        limit = order.order_type is OrderType.LIMIT
-        tif = str(order.operation_details.get("time_in_force", "GTC"))
+        prepared = self.prepare_at_once(order)
+        if prepared is not None:
+            return prepared
+        market = self._market(order)
+        return self._prepared(order, market, (await self._profile.quote(self._link, market)).price)
+
+    def prepare_at_once(self, order: Order) -> Prepared | None:
+        """The same, where the order has a price; None where one has to be asked for.
+
+        Raises:
+            VenueRefusal: VEN-001, VEN-007, VEN-009.
+        """
+        market = self._market(order)
+        self._check(order, market)
+        return None if order.price is None else self._prepared(order, market, order.price)
+
+    def _check(self, order: Order, market: Market) -> None:
+        venue, tif = self._profile.venue, _time_in_force(order)
         if tif not in _TIMES_IN_FORCE:
             raise VenueRefusal("VEN-009", f"time_in_force {tif!r}: expected one of {sorted(_TIMES_IN_FORCE)}", venue)
-        if post_only(order) and (not limit or tif != "GTC"):
+        if post_only(order) and (order.order_type is not OrderType.LIMIT or tif != "GTC"):
             raise VenueRefusal("VEN-009", "post_only is for limit orders that may rest (GTC)", venue)
         if order.take_profit is not None or order.stop_loss is not None:
             exits.check(order, market, venue)
-        price, reference = None, order.price
+
+    def _prepared(self, order: Order, market: Market, reference: float) -> Prepared:
+        """Args: reference: what the amount is checked by, and what bounds a market order."""
+        venue, tif, price = self._profile.venue, _time_in_force(order), None
+        limit = order.order_type is OrderType.LIMIT
         if limit and order.price is not None:
             price = exchange_price(order.price, market, venue)
-        else:
-            if reference is None:
-                reference = (await self._profile.quote(self._link, market)).price
-            if self._link.config.market_orders == "protected":
-                price, tif = collar(order, reference, market), "IOC"
+        elif self._link.config.market_orders == "protected":
+            price, tif = collar(order, reference, market), "IOC"
         amount = exchange_amount(order, market, reference, venue)
         kind: JsonValue = {
             "kind": "trade",
@@ -303,3 +319,7 @@ class Trades:
                 return None
             raise
         return row if row.get("id") else None
+
+
+def _time_in_force(order: Order) -> str:
+    return str(order.operation_details.get("time_in_force", "GTC"))

@@ -154,12 +154,26 @@ class LiveExchange:
             VenueRefusal: VEN-001, VEN-007, VEN-009; see :mod:`basis.venues.live.cex.units`.
             LiveVenueError: a price or a fee that is needed for it cannot be read.
         """
-        order = self._one(orders)
-        self._require_keys()
+        order = self._require_offered(orders)
         if order.operation is OperationType.TRANSFER:
             return await self._transfers.prepare(order)
-        self._require_held(order)
         return await self._trades.prepare(order)
+
+    def prepare_at_once(self, orders: Sequence[Order]) -> Prepared | None:
+        """A trade that brings its price along; the fee of a withdrawal has to be asked for.
+
+        Raises:
+            VenueRefusal: as :meth:`prepare`.
+        """
+        order = self._require_offered(orders)
+        return None if order.operation is OperationType.TRANSFER else self._trades.prepare_at_once(order)
+
+    def _require_offered(self, orders: Sequence[Order]) -> Order:
+        order = self._one(orders)
+        self._require_keys()
+        if order.operation is not OperationType.TRANSFER:
+            self._require_held(order)
+        return order
 
     async def send(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
         """Send once, follow to the end. Never raises for what the exchange says: see LiveVenue."""

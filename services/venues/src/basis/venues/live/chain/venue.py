@@ -134,6 +134,11 @@ class ChainVenue:
         ids = tuple(order.operation_id for order in orders)
         return Prepared(ids, self.name, reference.model_dump(mode="json"))
 
+    def prepare_at_once(self, orders: Sequence[Order]) -> Prepared | None:
+        """Never: nonce, gas, quotes and the dry run are asked of the node."""
+        del orders
+        return None
+
     async def send(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
         """Broadcast, replace at rising fees, wait for confirmations; deltas from the receipt."""
         submitted = self._clock.now()
