@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.chain import Account
+    from tests.support.exchange_run import ExchangeRun
 
 pytestmark = [pytest.mark.timeout(900)]
 UNITS = 10**6
@@ -186,18 +187,23 @@ async def test_one_effect_at_an_exchange(bars: Path, tmp_path: Path, monkeypatch
         await run.ticks(cid, 2)
         for service, its_points in AT_AN_EXCHANGE.items():
             for point in its_points:
-                filled = len(run.filled())
-                child = run.cluster.children[service]
-                run.cluster.strike("SIGKILL", point)
-                await until(f"{service} dies {point}", lambda child=child: child.poll() is not None)
-                assert child.returncode == -signal.SIGKILL, f"{point}: {service} ended with {child.returncode}"
-                begin = time.perf_counter()
-                run.cluster.launch(service)
-                await until(f"the order is there, killed {point}", lambda filled=filled: len(run.filled()) > filled)
-                await run.ticks(cid, (await run.live.live.status(cid)).ticks + 1)
-                print(f"\n{time.perf_counter() - begin:5.2f} s until the run went on, killed {point}")
+                took = await dies_at_an_order(run, cid, service, point)
+                print(f"\n{took:5.2f} s until the run went on, killed {point}")
         await run.live.live.stop(cid)
         outcome = await run.live.ended(cid)
         assert outcome.status.status == "completed", outcome.status
         run.assert_one_effect_each(outcome, missed=True)
         assert len(run.filled()) >= sum(map(len, AT_AN_EXCHANGE.values()))
+
+
+async def dies_at_an_order(run: ExchangeRun, cid: str, service: str, point: str) -> float:
+    """The next order kills a service; returns seconds from there until that order is filled and the run goes on."""
+    filled, child = len(run.filled()), run.cluster.children[service]
+    run.cluster.strike("SIGKILL", point)
+    await until(f"{service} dies {point}", lambda: child.poll() is not None)
+    assert child.returncode == -signal.SIGKILL, f"{point}: {service} ended with {child.returncode}"
+    begin = time.perf_counter()
+    run.cluster.launch(service)
+    await until(f"the order is there, killed {point}", lambda: len(run.filled()) > filled)
+    await run.ticks(cid, (await run.live.live.status(cid)).ticks + 1)
+    return time.perf_counter() - begin
