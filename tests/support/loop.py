@@ -122,7 +122,8 @@ def run(
         )
         logger = DomainEventLogger(CID, 7, START)
         stamps = tick_stamps(run_of, tick, count)
-        decided = decide_window(manager, strategy.conditions, view, count, state, run_of, stamps, logger)
+        decided = decide_window(manager, strategy.conditions, view, count, state, run_of, stamps)
+        decided.log(logger)
         place = decided.ticks - 1
         done.settlements.extend(event for event in settled.settlements if event.tick <= tick + place)
         figures = seen.columns()

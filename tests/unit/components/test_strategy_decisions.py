@@ -58,7 +58,8 @@ def decide(
     run = run_ref(config)
     stamps = tick_stamps(run, first_tick, ticks)
     manager = StrategyManager(config, strategy)
-    decided = decide_window(manager, strategy.conditions, seen, ticks, state, run, stamps, logger)
+    decided = decide_window(manager, strategy.conditions, seen, ticks, state, run, stamps)
+    decided.log(logger)
     lines: dict[str, list[dict[str, Any]]] = {}
     for batch in logger.drain():
         lines.setdefault(batch.event_type, []).extend(orjson.loads(line) for line in batch.payload.splitlines())

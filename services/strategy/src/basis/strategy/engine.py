@@ -11,8 +11,9 @@ import contextlib
 import logging
 import os
 import traceback
+from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from nats.errors import Error as NatsError
@@ -64,12 +65,23 @@ if TYPE_CHECKING:
     from basis.runtime.structured_logger import StructuredLogger
     from basis.strategy.core.strategy import Strategy
 
-Commit: TypeAlias = "Callable[[], Coroutine[Any, Any, None]]"
-"""Commits the ticks that led to orders."""
 _log = logging.getLogger(__name__)
 _PROGRESS_EVERY_S = 0.05
 _SERVICES_PATIENCE_S = 15.0
 _BROKEN_DISK_PATIENCE_S = 3.0
+
+
+class Leading(NamedTuple):
+    """What led to orders."""
+
+    decided: Decided
+    """The decision. On a wall clock it is logged once its orders are asked for."""
+    logger: DomainEventLogger
+    """Takes the events of the ticks through theirs."""
+    state: Checkpoint
+    """As it was before those ticks."""
+    commit: Callable[[], Coroutine[Any, Any, None]]
+    """Commits those ticks."""
 
 
 class Stopped(NamedTuple):
@@ -286,7 +298,8 @@ class EventDrivenStrategyEngine:
                 ahead = self._look_ahead(run, state, window)
                 assessed = await self._assess(run, state, window)
                 logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
-                decided = self._decide(run, state, window, assessed, logger)
+                decided = self._decide(run, state, window, assessed)
+                decided.log(logger)
                 if committing is not None:
                     await committing
                     committing = None
@@ -374,9 +387,7 @@ class EventDrivenStrategyEngine:
         request = AssessRequest(run=run, portfolio=state.portfolio, window=window, ledger=state.ledger)
         return await self._bus.request(subjects.monitors_assess(self._cid), request, AssessReply)
 
-    def _decide(
-        self, run: RunRef, state: Checkpoint, window: Window, assessed: AssessReply, logger: DomainEventLogger
-    ) -> Decided:
+    def _decide(self, run: RunRef, state: Checkpoint, window: Window, assessed: AssessReply) -> Decided:
         view = TickView(
             window.first_tick,
             codec.unpack_all(window.market),
@@ -393,7 +404,6 @@ class EventDrivenStrategyEngine:
             self._remembered(state),
             run,
             tick_stamps(run, window.first_tick, window.ticks),
-            logger,
         )
 
     def _remembered(self, state: Checkpoint) -> StrategyState:
@@ -446,9 +456,8 @@ class EventDrivenStrategyEngine:
         """Execute orders while the ticks through theirs are committed; returns what follows, and the publication of it."""
         place = decided.ticks - 1
         orders = self._orders_of(run, state, window, decided, assessed)
-        traded = await self._send(
-            orders, decided, lambda: self._commit(run, state, window, decided.ticks, logger), state
-        )
+        commit = partial(self._commit, run, state, window, decided.ticks, logger)
+        traded = await self._send(orders, Leading(decided, logger, state, commit))
         after = self._traded(state, window, decided, assessed, traded)
         record = DomainEventLogger(self._cid, run.pid, self._clock.now())
         record.absorb(traded.events)
@@ -474,17 +483,9 @@ class EventDrivenStrategyEngine:
             window=run_state.single_tick(window, place),
         )
 
-    async def _send(self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint) -> OrdersReply:
-        """Have orders executed and what led to them committed; returns once both are done.
-
-        Args:
-            orders: what is to be executed.
-            decided: the decision behind it.
-            commit: commits the ticks through theirs.
-            state: as it was before those ticks.
-        """
-        del decided, state  # for who must write them down first
-        committing = asyncio.create_task(commit())
+    async def _send(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
+        """Have orders executed and what led to them committed; returns once both are done."""
+        committing = asyncio.create_task(led.commit())
         try:
             return await self._ask_execution(orders)
         finally:

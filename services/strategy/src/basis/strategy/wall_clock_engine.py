@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.structured_logger import StructuredLogger
-    from basis.strategy.engine import Commit
+    from basis.strategy.engine import Leading
 
 _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
 """Why a tick may have no sound market row, and the next one have one."""
@@ -201,13 +201,14 @@ class WallClockEngine(EventDrivenStrategyEngine):
             raise
         self._window = window
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
-        decided = self._decide(run, here, window, assessed, logger)
+        decided = self._decide(run, here, window, assessed)
         here = here.model_copy(update={"requests_done": done})
         if decided.orders:
             after, publishing = await self._trade(run, here, window, decided, assessed, logger)
             await publishing
             kill_point("engine: after the orders are recorded")
             return after
+        decided.log(logger)
         await self._take_in_hand(state, tick)
         after = self._after(here, window, decided, assessed)
         await self._commit_whole(run, here, window, logger, after)
@@ -326,11 +327,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._note_deposits(window)
         assessed = await self._assess(run, state, window)
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
-        self._decide(run, state, window, assessed, logger)
+        self._decide(run, state, window, assessed).log(logger)
         await self._commit(run, state, window, 1, logger)
         return assessed
 
-    async def _send(self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint) -> OrdersReply:
+    async def _send(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
         """Have orders sent, and write them down with all that led to them; then commit that.
 
         Execution publishes what a real venue did before it sends another order, and the sink knows what it has by the highest
@@ -339,12 +340,18 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """
         kill_point("engine: before the orders are asked for")
         ask = self._ask_at_once if _is_one_transaction(orders.orders) else self._ask_after
-        traded = await ask(orders, decided, commit, state)
+        traded = await ask(orders, led)
         kill_point("engine: after the orders are answered")
         return traded
 
-    async def _write_down(self, orders: OrdersRequest, decided: Decided, state: Checkpoint) -> None:
-        """From here on another engine finishes these orders; a real venue sends none that is not written down."""
+    async def _write_down(self, orders: OrdersRequest, led: Leading) -> None:
+        """From here on another engine finishes these orders; a real venue sends none that is not written down.
+
+        Raises:
+            ComponentError: LOG-001, the decision makes no sound event: then nothing is written down, and nothing is sent.
+        """
+        decided = led.decided
+        decided.log(led.logger)
         self._trading = Trading(
             tick=orders.tick,
             orders=recorded_orders.written(orders),
@@ -354,28 +361,24 @@ class WallClockEngine(EventDrivenStrategyEngine):
         )
         self._forget_taken()
         kill_point("engine: before the orders are written down")
-        await self._save(state)
+        await self._save(led.state)
         kill_point("engine: after the orders are written down")
 
-    async def _ask_after(
-        self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint
-    ) -> OrdersReply:
-        await self._write_down(orders, decided, state)
-        await self._commit_what_led(commit)
+    async def _ask_after(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
+        await self._write_down(orders, led)
+        await self._commit_what_led(led)
         return await self._ask_execution(orders)
 
-    async def _ask_at_once(
-        self, orders: OrdersRequest, decided: Decided, commit: Commit, state: Checkpoint
-    ) -> OrdersReply:
+    async def _ask_at_once(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
         """Ask, and write down meanwhile: the venues make sure that it is written down before they send."""
         asking = asyncio.create_task(self._ask_execution(orders))
         try:
             for _ in range(_TURNS_TO_LEAVE):
                 await asyncio.sleep(0)
-            await self._write_down(orders, decided, state)
+            await self._write_down(orders, led)
             await asyncio.wait({asking}, timeout=_HEAD_START_S)
             try:
-                await self._commit_what_led(commit)
+                await self._commit_what_led(led)
             except ComponentError:
                 await self._tell_of(asking)
                 raise
@@ -396,8 +399,8 @@ class WallClockEngine(EventDrivenStrategyEngine):
         return await asking
 
     @staticmethod
-    async def _commit_what_led(commit: Commit) -> None:
-        await commit()
+    async def _commit_what_led(led: Leading) -> None:
+        await led.commit()
         kill_point("engine: after what led to the orders is committed")
 
     async def _tell_of(self, asking: asyncio.Task[OrdersReply]) -> None:

@@ -1,4 +1,4 @@
-"""The strategy over a window: tick by tick until the first that orders. Pure but for the logger it fills."""
+"""The strategy over a window: tick by tick until the first that orders. Pure but for the logger that is filled with it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Decided(NamedTuple):
     """Orders of the last tick that counts; empty where none orders."""
     state: StrategyState
     """What the strategy remembers after them."""
+    log: Callable[[DomainEventLogger], None] = lambda _logger: None
+    """Fills a logger with one StrategyDecision a tick, and the OrderEvents. Apart, for an order may be asked for meanwhile."""
 
 
 def decide_window(
@@ -36,9 +38,8 @@ def decide_window(
     state: StrategyState,
     run: RunRef,
     stamps: Sequence[str],
-    logger: DomainEventLogger,
 ) -> Decided:
-    """Decide tick by tick, but for stretches at which the strategy rests, and log each decision; stops at the first orders.
+    """Decide tick by tick, but for stretches at which the strategy rests; stops at the first orders.
 
     Args:
         manager: decides.
@@ -48,7 +49,6 @@ def decide_window(
         state: what the strategy remembers.
         run: run.
         stamps: ISO 8601 time of each tick.
-        logger: filled with one StrategyDecision a tick, and the OrderEvents.
     """
     made = _Made()
     asleep, of_state = manager.resting(view, state, ticks), state
@@ -64,12 +64,15 @@ def decide_window(
         state = decision.state
         if decision.orders:
             break
-    _log_decisions(made, conditions, view, tick_keys(view.at(0).tick, made.ticks, Phase.DECISION), stamps, logger)
     orders = made.decisions[-1].orders
-    if orders:
-        last = made.ticks - 1
-        _log_orders(orders, view.at(last).tick, stamps[last], logger)
-    return Decided(made.ticks, orders, state)
+
+    def log(logger: DomainEventLogger) -> None:
+        _log_decisions(made, conditions, view, tick_keys(view.at(0).tick, made.ticks, Phase.DECISION), stamps, logger)
+        if orders:
+            last = made.ticks - 1
+            _log_orders(orders, view.at(last).tick, stamps[last], logger)
+
+    return Decided(made.ticks, orders, state, log)
 
 
 class _Made:
