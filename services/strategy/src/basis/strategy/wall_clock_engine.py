@@ -57,8 +57,6 @@ _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
 _HEAD_START_S = 0.05
 """Time that an order has to itself: so long the commit of its tick does not take the processor from those who send it."""
-_TURNS_TO_LEAVE = 2
-"""Turns of the event loop until a request has left: what is written beside it takes the processor for a while."""
 _ASKED_AGAIN = 2
 """How often orders that the venues did not find on record are asked for again, once they are."""
 _NOTHING = 1e-6
@@ -373,8 +371,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """Ask, and write down meanwhile: the venues make sure that it is written down before they send."""
         asking = asyncio.create_task(self._ask_execution(orders))
         try:
-            for _ in range(_TURNS_TO_LEAVE):
-                await asyncio.sleep(0)
+            await subjects.leave()
             await self._write_down(orders, led)
             await asyncio.wait({asking}, timeout=_HEAD_START_S)
             try:

@@ -232,13 +232,34 @@ class LiveVenueManager:
         if after >= 0 and before is None:
             message = f"tick {after} of the run is not in the bucket live_ticks any more: start a new run"
             raise ComponentError("ENGINE-002", message, _COMPONENT)
-        here, bare = await asyncio.gather(  # what the bucket says is there before the venues' last answer is
-            self._ticks.get_or_make(run.correlation_id, tick, lambda: self._ask(setup, run, tick, after, before)),
-            self._bare(setup, run),
+        (here, window), bare = await asyncio.gather(  # what the bucket says is there before the venues' last answer is
+            self._tick(setup, request, after, before), self._bare(setup, run)
         )
         if run.run_mode == "live":
             self._watch(run.correlation_id, setup)
         kill_point("venues: after the tick is kept")
+        return AdvanceReply(window=window, exits_missing=await self._exits_missing(setup, run, here, bare))
+
+    async def _tick(
+        self, setup: Setup, request: AdvanceRequest, after: int, before: LiveTick | None
+    ) -> tuple[LiveTick, Window]:
+        """A tick as it is kept, and what it means to the run; that is computed while a new one is on its way to the bucket."""
+        cid, tick = request.run.correlation_id, request.first_tick
+        found = await self._ticks.get(cid, tick)
+        if found is not None:
+            return found, self._window(setup, request, found, before)
+        made = await self._ask(setup, request.run, tick, after, before)
+        keeping = asyncio.create_task(self._ticks.keep(cid, made))
+        try:
+            await subjects.leave()
+            window = self._window(setup, request, made, before)
+        finally:
+            here = await keeping
+        return here, window if here is made else self._window(setup, request, here, before)
+
+    def _window(self, setup: Setup, request: AdvanceRequest, here: LiveTick, before: LiveTick | None) -> Window:
+        """The tick with balances, settlements and deposits of the run."""
+        run, tick = request.run, request.first_tick
         settle_tick = self._settle_simulated if run.run_mode == "paper" else self._settle_live
         balances, settlements = settle_tick(setup, request, here, before)
         # what a client puts into a live run is counted when it arrives at a venue, not when it is announced
@@ -246,14 +267,13 @@ class LiveVenueManager:
         if deposit is not None:
             (key,) = deposit.deltas
             balances[key] = balances.get(key, request.ledger.get(key, 0.0)) + request.deposit
-        window = Window(
+        return Window(
             first_tick=tick,
             ticks=1,
             market={name: codec.pack((value,), name) for name, value in here.market.items()},
             balances={key: codec.pack((value,), key) for key, value in balances.items()},
             settlements=codec.pack_settlements([*((deposit,) if deposit else ()), *settlements]),
         )
-        return AdvanceReply(window=window, exits_missing=await self._exits_missing(setup, run, here, bare))
 
     async def _bare(self, setup: Setup, run: RunRef) -> Sequence[Bare]:
         """Entries that lack exits. Only directional modes have any."""

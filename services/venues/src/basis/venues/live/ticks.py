@@ -18,8 +18,6 @@ from basis.runtime import codec
 from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from basis.runtime.bus import Bus
 
 _REMEMBERED = 16
@@ -74,19 +72,16 @@ class LiveTicks:
             self._last.popitem(last=False)
         return found
 
-    async def get_or_make(self, correlation_id: str, tick: int, make: Callable[[], Awaitable[LiveTick]]) -> LiveTick:
-        """A tick as it was kept, or made and kept now; where two make it at once, the first one stands."""
-        found = await self.get(correlation_id, tick)
-        if found is not None:
-            return found
-        made = await make()
+    async def keep(self, correlation_id: str, made: LiveTick) -> LiveTick:
+        """Keep a tick that was just made; returns the one that stands: where two make it at once, the first."""
+        key = _key(correlation_id, made.tick)
         try:
-            await (await self._bucket.open()).create(_key(correlation_id, tick), codec.encode(made))
+            await (await self._bucket.open()).create(key, codec.encode(made))
         except KeyWrongLastSequenceError:
-            found = await self.get(correlation_id, tick)
+            found = await self.get(correlation_id, made.tick)
             if found is not None:
                 return found
-        return self._remember(_key(correlation_id, tick), made)
+        return self._remember(key, made)
 
 
 def _key(correlation_id: str, tick: int) -> str:
