@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.aio.msg import Msg
+from nats.js.errors import ServerError
 from tests.support.cluster import settings_for
 from tests.unit.runtime.test_recorded_orders import CONFIG, MARKET, arrived, order, record
 
@@ -140,6 +142,34 @@ async def world(folder: Path) -> AsyncIterator[World]:
             yield World(bus, clock, settings)
         finally:
             await bus.stop()
+
+
+async def test_the_last_value_of_an_entry(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        assert await here.bus.last(subjects.KV_RUNS, CID) is None
+        runs = await here.bus.bucket(subjects.KV_RUNS)
+        for value in (b"first", bytes(range(256)) * 100):
+            await runs.put(CID, value)
+            assert await here.bus.last(subjects.KV_RUNS, CID) == value
+        assert await here.bus.last(subjects.KV_RUNS, "another") is None
+        await runs.delete(CID)
+        assert await here.bus.last(subjects.KV_RUNS, CID) == b"", "where it was"
+        with pytest.raises(NotOnRecordError):
+            await here.code(here.replica("a"), order())
+
+
+@pytest.mark.parametrize("said", [b'{"error":{"code":500,"description":"no quorum"}}', b"{}"])
+async def test_a_server_that_cannot_say_is_no_empty_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    async with world(tmp_path) as here:
+
+        async def request(*_: Any, **__: Any) -> Msg:
+            return Msg(_client=here.bus.client, data=said)
+
+        monkeypatch.setattr(here.bus.client, "request", request)
+        with pytest.raises(ServerError):
+            await here.bus.last(subjects.KV_RUNS, CID)
 
 
 both = pytest.mark.parametrize("at_once", [True, False], ids=["one write", "two writes"])

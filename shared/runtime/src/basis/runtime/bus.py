@@ -553,6 +553,22 @@ class Bus:
             await _create(self.jetstream.create_key_value, _LIVE_BUCKETS[name])
             return await self.jetstream.key_value(name)
 
+    async def last(self, bucket: str, key: str) -> bytes | None:
+        """The value of a bucket's entry; None where there is none. What nats-py's ``get`` says, at a fraction of its work.
+
+        Raises:
+            NatsError: the server does not say, in time or at all.
+        """
+        asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
+        told = await self.client.request(f"$JS.API.STREAM.MSG.GET.KV_{bucket}", asked, timeout=PUBLISH_TIMEOUT_S)
+        found = _kept.decode(told.data)
+        if found.message is not None:
+            return found.message.data
+        error = found.error or {"code": 500, "description": "neither an entry nor an error"}
+        if error["code"] != _NOT_FOUND:
+            raise APIError.from_error(error)
+        return None
+
     async def age_s(self, bucket: str, key: str, revision: int) -> float:
         """How long ago a revision of a bucket's entry was written, seconds.
 
@@ -769,6 +785,17 @@ class Bus:
                 return
 
 
+class _Message(msgspec.Struct):
+    data: bytes = b""
+
+
+class _Kept(msgspec.Struct):
+    message: _Message | None = None
+    error: dict[str, Any] | None = None
+
+
+_kept = msgspec.json.Decoder(_Kept)
+_NOT_FOUND = 404
 _NO_ROOM = 10047
 """JetStream's error code for a reservation beyond what the disk has."""
 _LEAST_BYTES = 16 * 1024**2

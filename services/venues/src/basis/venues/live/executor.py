@@ -157,17 +157,15 @@ class LiveExecutor:
             created_at=self._clock.now(),
         )
         looking = asyncio.create_task(self._look(task))
-        held = None
         try:
             held = await self._store.create(intent)
-        finally:
             if held is None:
-                await _dismissed(looking)
-        if held is None:
-            return None
-        self._at_point("venues: after intent")
-        async with held:
-            return await self._go_on(task, held, looking)
+                return None
+            self._at_point("venues: after intent")
+            async with held:
+                return await self._go_on(task, held, looking)
+        finally:
+            await _dismissed(looking)
 
     @staticmethod
     def _prepared_at_once(task: Task) -> Prepared | None:
@@ -294,10 +292,9 @@ class LiveExecutor:
         looking = asyncio.create_task(self._look(task))
         try:
             await held.write(state="sending", sends=held.intent.sends + 1, orders=tuple(task.orders), **recorded)
-        except BaseException:
+            await self._require(task, looking)
+        finally:
             await _dismissed(looking)
-            raise
-        await self._require(task, looking)
 
     async def _send(
         self, task: Task, held: HeldIntent, venue: LiveVenue, deadline: float
@@ -418,7 +415,7 @@ async def booked_balances(
 
 
 async def _dismissed(looking: asyncio.Task[float]) -> None:
-    """Nobody wants to know any more."""
+    """Nobody wants to know, or not any more."""
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
 

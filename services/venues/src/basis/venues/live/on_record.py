@@ -6,16 +6,15 @@ What left without a record would be decided once more by the engine that takes o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from nats.js.errors import KeyNotFoundError
 
 from basis.models.errors import ComponentError
 from basis.runtime import bus as subjects
 from basis.runtime import recorded_orders
-from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ class RunRecords:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bucket = Bucket(bus, subjects.KV_RUNS)
+        self._bus = bus
 
     async def require(self, correlation_id: str, orders: Sequence[Order]) -> None:
         """Wait a moment until these very orders are under way by the record of their run.
@@ -49,14 +48,11 @@ class RunRecords:
             NotOnRecordError: they are not.
         """
         deadline, pause = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
-        bucket = await self._bucket.open()
         while True:
-            try:
-                entry = await bucket.get(correlation_id)
-                if recorded_orders.are_in(entry.value or b"", orders):
+            record = await self._bus.last(subjects.KV_RUNS, correlation_id)
+            with contextlib.suppress(msgspec.DecodeError):  # a record that cannot be read holds no orders
+                if record is not None and recorded_orders.are_in(record, orders):
                     return
-            except (KeyNotFoundError, msgspec.DecodeError):
-                pass  # a record that cannot be read holds no orders
             if time.monotonic() >= deadline:
                 ids = ", ".join(order.operation_id for order in orders)
                 message = f"{ids}: not on record as asked for after {_PATIENCE_S:g} s; nothing was sent"
