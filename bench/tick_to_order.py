@@ -7,9 +7,10 @@ A live run of ``ml_btc_directional_usdt_margin`` with a signal that turns at eve
 exchange (the testkit's local Binance, over HTTP, behind an unmodified ccxt) have a process each; ticks follow one another at
 once on a shared clock. Both moments are taken by the exchange itself, in one process by one clock: when its last answer
 before the order was ready, and when the head of the order's request had been read. So what it takes to answer is outside,
-and everything of ours is inside: reading the answer, keeping the tick, assessing, deciding, committing what led to the order,
-recording it, limits, intent, signing, sending. ``asked just before`` counts what the last question before each order was:
-``deposits`` ends the reading of a tick (``balance`` where a funding came in), so nothing is asked between it and the order.
+and everything of ours is inside: reading the answer, keeping the tick, assessing, deciding, asking execution and venues while the
+order is written down, intent beside limits and a look at what is on record, signing, sending. ``asked just before`` counts what
+the last question before each order was: ``deposits`` ends the reading of a tick (``balance`` where a funding came in), so nothing
+is asked between it and the order.
 
 ``--stages`` listens to every message on NATS beside it, which costs time, and says when each was seen.
 """
