@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basis.event_logger.core import digests as digests_module
-from basis.event_logger.core.canonical import canonical_hash, reference_hash
-from basis.event_logger.core.digests import CanonicalDigest, RunDigests, event_blocks, known_events, known_files
+from basis.event_logger.core import lines as lines_module
+from basis.event_logger.core.canonical import reference_hash
+from basis.event_logger.core.digests import CanonicalDigest, RunDigests, known_events, known_files
+from basis.event_logger.core.lines import canonical_hash
 from basis.event_logger.core.plan import event_path
 from basis.models.events.base import Phase, order_key
 from basis.runtime.domain_events import EVERY_TICK
@@ -79,10 +81,11 @@ def reference(given_batches: list[Batch]) -> str:
     return reference_hash([one for _, block in given_batches for one in block.splitlines(keepends=True)], CID)
 
 
-@pytest.fixture
-def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Release whatever may be released, however little."""
+@pytest.fixture(params=[2, 10**9], ids=["many at once", "line by line"])
+def _eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Release whatever may be released, however little; cut blocks in both ways."""
     monkeypatch.setattr(digests_module, "RELEASE_BYTES", 0)
+    monkeypatch.setattr(lines_module, "_FEW_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("_eager")
@@ -192,9 +195,7 @@ PATH, LOG = event_path("positions"), "api.log"
 def run_of(parts: list[bytes]) -> RunDigests:
     digests = RunDigests(CID)
     for path, given_parts in ((PATH, parts), (LOG, [b'"a"\n', b'"b"\n'])):
-        digests.add_to_file(path, given_parts)
-        for block in event_blocks(path, given_parts):
-            digests.events.add(path, block)
+        digests.add(path, given_parts)
     return digests
 
 

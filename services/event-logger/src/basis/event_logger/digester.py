@@ -1,6 +1,7 @@
-"""The digests of the runs that are being written, fed beside the appending: two threads that hash while others wait.
+"""The digests of the runs that are being written, fed beside the appending: a thread that hashes while others wait.
 
-SHA-256 runs without the interpreter's lock, so this costs the sink little more than a second core.
+SHA-256 runs without the interpreter's lock, so appending goes on meanwhile. It is one thread: two that cut and hash for
+the interpreter's lock in turn cost more than they win.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from basis.event_logger.core.digests import RunDigests, event_blocks
+from basis.event_logger.core.digests import RunDigests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +31,7 @@ class Digester:
 
     def __init__(self) -> None:
         self._runs: dict[str, RunDigests] = {}
-        self._of_files = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest-files")
-        self._of_events = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest-events")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest")
         self._waiting: deque[tuple[int, Future[None]]] = deque()
         self._backlog = 0
 
@@ -44,7 +44,7 @@ class Digester:
         self._runs.pop(correlation_id, None)
 
     def feed(self, appends: Mapping[str, Mapping[str, Sequence[bytes]]], behind: int = 0) -> None:
-        """Hash what is in the files now; waits where the threads are too far behind.
+        """Hash what is in the files now; waits where the thread is too far behind.
 
         Args:
             appends: correlation_id -> path relative to the run's directory -> payloads in sequence.
@@ -63,10 +63,9 @@ class Digester:
                 self.forget(cid)
             return
         size = sum(len(part) for _, _, parts in work for part in parts)
-        for pool, digest in ((self._of_files, _digest_files), (self._of_events, _digest_events)):
-            self._waiting.append((size, pool.submit(digest, work)))
-            self._backlog += size
-        self._wait(2 * BACKLOG_BYTES)  # each of the two counts all of it
+        self._waiting.append((size, self._thread.submit(_digest, work)))
+        self._backlog += size
+        self._wait(BACKLOG_BYTES)
 
     def _wait(self, backlog: int) -> None:
         while self._waiting and (self._backlog > backlog or self._waiting[0][1].done()):
@@ -80,23 +79,15 @@ class Digester:
         return self._runs.get(correlation_id)
 
     def close(self) -> None:
-        """End the threads; what they have not done is dropped."""
+        """End the thread; what it has not done is dropped."""
         self._runs.clear()
-        for pool in (self._of_files, self._of_events):
-            pool.shutdown(cancel_futures=True)
+        self._thread.shutdown(cancel_futures=True)
 
 
-def _digest_files(work: Work) -> None:
+def _digest(work: Work) -> None:
     for digests, path, parts in work:
         began = time.perf_counter()
-        digest = digests.add_to_file(path, parts)
-        digest.duration_ms += (time.perf_counter() - began) * 1e3
-
-
-def _digest_events(work: Work) -> None:
-    for digests, path, parts in work:
-        for block in event_blocks(path, parts):
-            digests.events.add(path, block)
-            time.sleep(0)  # let go of the interpreter: who waits for it would else wait for its switch interval
-    for digests, _, _ in work:
+        digests.add(path, parts)
+        digests.files[path].duration_ms += (time.perf_counter() - began) * 1e3
+    for digests, _, _ in work:  # the batch is taken apart by file: only now all of a tick's events are there
         digests.events.release()

@@ -9,8 +9,9 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from basis.event_logger.core.canonical import DisorderError, canonical_blocks, order_of, sorted_log
+from basis.event_logger.core.canonical import order_of, sorted_log
 from basis.event_logger.core.digests import EventDigest
+from basis.event_logger.core.lines import DisorderError, canonical_blocks
 from basis.event_logger.core.seal import Inspected
 from basis.models.messages import FileSeal
 

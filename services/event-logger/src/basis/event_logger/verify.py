@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from basis.event_logger import files
-from basis.event_logger.core.canonical import merged, order_of
+from basis.event_logger.core.canonical import order_of
+from basis.event_logger.core.lines import Lines, from_keyed, merged, orders_of
 from basis.event_logger.core.plan import event_path
 from basis.event_logger.directories import METADATA, LogDirectoryManager, RunDir
 from basis.models.errors import ComponentError
@@ -137,8 +138,8 @@ def _of_orders(events: Mapping[str, Path]) -> Iterator[str]:
     sources = [_orders(name, path, seen) for name, path in events.items()]
     before = -1
     repeated: list[int] = []
-    for block in merged(sources):
-        for order, _ in block:
+    for parts in merged(sources):
+        for order in orders_of(parts):
             if order == before:
                 repeated.append(order)
             before = order
@@ -148,7 +149,7 @@ def _of_orders(events: Mapping[str, Path]) -> Iterator[str]:
         yield f"{len(repeated)} orders occur more than once, the first is {repeated[0]}"
 
 
-def _orders(name: str, path: Path, disorder: Counter[str]) -> Iterator[list[tuple[int, bytes]]]:
+def _orders(name: str, path: Path, disorder: Counter[str]) -> Iterator[Lines]:
     last = -1
     for block in files.blocks(path):
         ascending = []
@@ -162,7 +163,8 @@ def _orders(name: str, path: Path, disorder: Counter[str]) -> Iterator[list[tupl
                 last = order
             else:
                 disorder[name] += 1
-        yield ascending
+        if ascending:
+            yield from_keyed(ascending)
 
 
 def _hash(run: RunDir, events: Mapping[str, Path]) -> str | None:

@@ -7,11 +7,9 @@ reads the files instead: same result, only dearer.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
-from operator import itemgetter, lt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from basis.event_logger.core.canonical import keyed_lines, text_of
+from basis.event_logger.core.lines import lines_of, taken, text_of
 from basis.event_logger.core.plan import event_path
 from basis.event_logger.core.seal import Inspected
 from basis.models.events.base import TICK_SPAN
@@ -21,14 +19,13 @@ from basis.runtime.domain_events import EVERY_TICK
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from basis.event_logger.core.canonical import Keyed
+    from basis.event_logger.core.lines import Lines
 
 HELD_BYTES: Final = 64 * 1024**2
-"""Canonical text of one run that waits for its place, at most."""
+"""Event lines of one run that wait for their place, at most."""
 RELEASE_BYTES: Final = 1024**2
 """Less is not worth a release."""
 _EVERY_TICK: Final = frozenset(map(event_path, EVERY_TICK))
-_first = itemgetter(0)
 
 
 class EventDigest(NamedTuple):
@@ -49,10 +46,10 @@ class FileDigest:
         """Time that hashing took, as the caller says."""
         self._digest = hashlib.sha256()
 
-    def add(self, part: bytes) -> None:
-        """What is appended."""
+    def add(self, part: bytes, count: int) -> None:
+        """What is appended, and how many newlines it holds."""
         self._digest.update(part)
-        self.count += part.count(b"\n")
+        self.count += count
         self.size += len(part)
 
     def inspected(self) -> Inspected:
@@ -76,29 +73,32 @@ class CanonicalDigest:
         """Why the digest is worth nothing; None while it is good."""
         self._correlation_id = correlation_id
         self._digest = hashlib.sha256()
-        self._held: dict[str, Keyed] = {}
+        self._held: dict[str, list[Lines]] = {}
         self._last: dict[str, int] = {}
         self._size = 0
         self._limit = 0
         self._released = -1
 
-    def add(self, path: str, block: bytes) -> None:
-        """Complete lines that are appended to an event file."""
-        if self.void is not None or not block:
-            return
+    def add(self, path: str, block: bytes) -> int:
+        """Complete lines that are appended to an event file; returns how many."""
+        if self.void is not None:
+            return block.count(b"\n")
         try:
-            keyed = keyed_lines(block, self._correlation_id)
+            stretches = lines_of(block, self._correlation_id)
         except ValueError as error:
             self._give_up(str(error))
-            return
-        if self._is_disorder(path, list(map(_first, keyed))):
-            self._give_up(f"{path}: out of order")
-            return
-        self._held.setdefault(path, []).extend(keyed)
-        self._last[path] = keyed[-1][0]
+            return block.count(b"\n")
+        count = sum(len(lines.orders) for lines in stretches)
+        for lines in stretches:
+            if not lines.is_ascending(max(self._last.get(path, -1), self._released)):
+                self._give_up(f"{path}: out of order")
+                return count
+            self._held.setdefault(path, []).append(lines)
+            self._last[path] = lines.last()
         self._size += len(block)
         if self._size > HELD_BYTES:
             self._give_up("too much to hold")
+        return count
 
     def release(self) -> None:
         """Hash the events of the ticks that are complete, where that is worth it: all that came until now is added."""
@@ -109,25 +109,18 @@ class CanonicalDigest:
             self._limit = limit
             self._release(limit)
 
-    def _is_disorder(self, path: str, orders: list[int]) -> bool:
-        above = max(self._last.get(path, -1), self._released)
-        return orders[0] <= above or not all(map(lt, orders, orders[1:]))
-
     def _give_up(self, reason: str) -> None:
         self.void = reason
         self._held.clear()
         self._size = 0
 
     def _release(self, limit: int | None) -> None:
-        released: Keyed = []
-        for _, keyed in sorted(self._held.items()):  # equal orders come in the sequence of the files
-            place = len(keyed) if limit is None else bisect_left(keyed, limit, key=_first)
-            released += keyed[:place]
-            del keyed[:place]
+        released: list[Lines] = []
+        for _, held in sorted(self._held.items()):  # equal orders come in the sequence of the files
+            released += taken(held, limit)
         if released:
-            released.sort(key=_first)  # of a few ascending runs: a merge
-            self._released = released[-1][0]
-            self._size = sum(len(text) for keyed in self._held.values() for _, text in keyed)
+            self._released = max(lines.last() for lines in released)
+            self._size = sum(lines.size() for held in self._held.values() for lines in held)
             self._digest.update(text_of(released))
 
     def finish(self) -> EventDigest | None:
@@ -149,19 +142,19 @@ class RunDigests:
         """Path relative to the run's directory -> digest."""
         self.events = CanonicalDigest(correlation_id)
 
-    def add_to_file(self, path: str, parts: Sequence[bytes]) -> FileDigest:
-        """Hash what is appended to a file; returns its digest."""
+    def add(self, path: str, parts: Sequence[bytes]) -> None:
+        """Hash what is appended to a file: for the file, and where it holds events, for the canonical log."""
         digest = self.files.setdefault(path, FileDigest())
-        for part in parts:
-            digest.add(part)
-        return digest
+        if is_event_path(path):
+            for block in _blocks(parts):
+                digest.add(block, self.events.add(path, block))
+        else:
+            for part in parts:
+                digest.add(part, part.count(b"\n"))
 
 
-def event_blocks(path: str, parts: Sequence[bytes]) -> Sequence[bytes]:
-    """What is appended to a file as blocks of complete lines for :meth:`CanonicalDigest.add`; none for a log."""
-    if not is_event_path(path):
-        return ()
-    # a payload without its last newline has that in a part of its own
+def _blocks(parts: Sequence[bytes]) -> Sequence[bytes]:
+    """Payloads as blocks of complete lines: one without its last newline has that in a part of its own."""
     return parts if all(part.endswith(b"\n") and part != b"\n" for part in parts) else [b"".join(parts)]
 
 
