@@ -20,8 +20,7 @@ import numpy as np
 from basis.event_logger.service import serve
 from basis.models.events.base import Phase, tick_keys
 from basis.models.messages import RunEnd, RunSealed, RunStart
-from basis.runtime import bus as bus_module
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 from basis.runtime.bus import Bus, StreamMessage
 from basis.runtime.clock import SystemClock, new_correlation_id
 from basis.runtime.domain_events import DomainEventLogger
@@ -100,10 +99,10 @@ async def publish(bus: Bus, cid: str, found: list[StreamMessage], events: int) -
         correlation_id=cid, pid=4711, status="completed", last_tick=ticks - 1, timestamp=NOW, ticks=ticks,
         counts=dict.fromkeys(PHASES, ticks), ended_at=NOW,
     )  # fmt: skip
-    for subject, model in ((bus_module.run_start(cid), start), (bus_module.run_end(cid), end)):
+    for subject, model in ((subjects.run_start(cid), start), (subjects.run_end(cid), end)):
         if model is end:
             await bus.publish_stream(found)
-        header = {bus_module.HEADER_MSG_ID: subject}
+        header = {subjects.HEADER_MSG_ID: subject}
         await bus.publish_stream([StreamMessage(subject, codec.encode(model), header)])
 
 
@@ -120,7 +119,7 @@ async def bench(arguments: argparse.Namespace, directory: Path) -> dict[str, obj
         async def heard(message: object) -> None:
             sealed.set_result(codec.decode(message.data, RunSealed))  # type: ignore[attr-defined]
 
-        await producer.client.subscribe(bus_module.run_sealed(cid), cb=heard)
+        await producer.client.subscribe(subjects.run_sealed(cid), cb=heard)
         if arguments.prefilled:
             await publish(producer, cid, found, arguments.events)
         began = time.perf_counter()

@@ -36,8 +36,8 @@ from typing import Any
 import nats
 from nats.errors import Error as NatsError
 
-from basis.runtime.bus import RUN_CRITICAL, health
 from basis.runtime.nats_server import NatsServer
+from basis.runtime.subjects import RUN_CRITICAL, health
 
 ROOT = Path(__file__).resolve().parent.parent
 BASIS = str(Path(sys.executable).parent / "basis")

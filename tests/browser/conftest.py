@@ -16,8 +16,8 @@ from tests.support.cluster import Cluster, embedded_cluster
 
 from basis.gateway import app as gateway
 from basis.models.messages import RunSubmit
-from basis.runtime import bus as subjects
-from basis.runtime import codec, config_loader
+from basis.runtime import codec, config_loader, subjects
+from basis.runtime.bus import StreamMessage
 from basis.runtime.clock import SystemClock
 from basis.testkit.runs import CONFIGS
 from basis.venues.data.sample import write_sample
@@ -131,7 +131,7 @@ async def _fail(board: Board, sample: Path) -> None:
         submitted_at=clock.now(),
     )
     header = {subjects.HEADER_MSG_ID: f"{FAILED}.submit"}
-    message = subjects.StreamMessage(subjects.run_submit(FAILED), codec.encode(submit), header)
+    message = StreamMessage(subjects.run_submit(FAILED), codec.encode(submit), header)
     await board.cluster.bus.publish_stream([message])
     while (await board.api.get(f"backtest/{FAILED}/status")).json().get("status") != "failed":
         await clock.sleep(0.1)

@@ -15,8 +15,7 @@ from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, prepare
 from basis.models.config import RunConfig
 from basis.models.messages import Control
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 from basis.runtime.clock import SystemClock
 from basis.testkit.runs import CONFIGS
 from basis.venues.data.sample import write_sample

@@ -23,8 +23,7 @@ from basis.event_logger.service import Sink, serve
 from basis.event_logger.verify import verify
 from basis.models.events import Phase, order_key
 from basis.models.messages import Control, RunEnd, RunSealed, RunStart
-from basis.runtime import bus as bus_module
-from basis.runtime import codec, health, packing
+from basis.runtime import codec, health, packing, subjects
 from basis.runtime.bus import Bus, StreamMessage
 from basis.runtime.clock import SystemClock, new_correlation_id
 from basis.runtime.domain_events import DomainEventLogger
@@ -70,7 +69,7 @@ class Run:
             initial_capital=1e5, share_class="USDT", config={"a": 1}, config_sha256="0" * 64, data_path="none",
             data_sha256="0" * 64, code_version="0", start_time=NOW, end_time=NOW, started_at=NOW, **fields,
         )  # fmt: skip
-        await self.put(bus_module.run_start(self.cid), codec.encode(start))
+        await self.put(subjects.run_start(self.cid), codec.encode(start))
 
     async def end(self, last_tick: int, **changed: int) -> None:
         counts = {name: len(lines) for name, lines in self.lines.items()} | changed
@@ -78,12 +77,12 @@ class Run:
             correlation_id=self.cid, pid=PID, status="completed", last_tick=last_tick, timestamp=NOW,
             ticks=last_tick + 1, counts=counts, ended_at=NOW,
         )  # fmt: skip
-        await self.put(bus_module.run_end(self.cid), codec.encode(end))
+        await self.put(subjects.run_end(self.cid), codec.encode(end))
 
     async def put(self, subject: str, payload: bytes, message_id: str = "", orders: str = "") -> None:
-        headers = {bus_module.HEADER_MSG_ID: message_id or subject}
+        headers = {subjects.HEADER_MSG_ID: message_id or subject}
         await self.bus.publish_stream(
-            [StreamMessage(subject, payload, headers | ({bus_module.HEADER_ORDERS: orders} if orders else {}))]
+            [StreamMessage(subject, payload, headers | ({subjects.HEADER_ORDERS: orders} if orders else {}))]
         )
 
     def messages(self, first: int, last: int, *, expected: bool = True) -> list[StreamMessage]:
@@ -118,7 +117,7 @@ class Run:
         async with asyncio.timeout(timeout_s):
             while True:
                 with contextlib.suppress(NatsError):
-                    found = await self.bus.jetstream.get_last_msg("EVENTS", bus_module.run_sealed(self.cid))
+                    found = await self.bus.jetstream.get_last_msg("EVENTS", subjects.run_sealed(self.cid))
                     return codec.decode(found.data or b"", RunSealed)
                 await asyncio.sleep(0.05)
 
@@ -297,7 +296,7 @@ async def test_repeats_and_overlaps_are_written_once(settings: Settings, run: Ru
         await run.start()
         for first, last in ((0, 9), (5, 14), (0, 14), (15, 20)):
             for number, message in enumerate(run.messages(first, last, expected=False)):
-                orders = message.headers[bus_module.HEADER_ORDERS]
+                orders = message.headers[subjects.HEADER_ORDERS]
                 payload = packing.unpacked(message.payload, message.headers)
                 await run.put(message.subject, payload, f"{first}.{last}.{number}", orders)
         run.messages(0, 20)
@@ -310,7 +309,7 @@ async def test_second_start_of_a_run_is_ignored(settings: Settings, run: Run) ->
     async with sinking(settings):
         await run.start()
         await run.ticks(0, 5)
-        await run.put(bus_module.run_start(run.cid), b"whatever", "again")
+        await run.put(subjects.run_start(run.cid), b"whatever", "again")
         await run.ticks(6, 9)
         await run.end(9)
         assert (await run.sealed()).error is None
@@ -481,7 +480,7 @@ async def test_full_disk_stops_the_run_and_loses_nothing(settings: Settings, run
 
     try:
         small = settings.model_copy(update={"logs_dir": mount / "logs"})
-        await run.bus.client.subscribe(bus_module.control(run.cid), cb=engine)
+        await run.bus.client.subscribe(subjects.control(run.cid), cb=engine)
         async with sinking(small):
             await run.start()
             await run.ticks(0, 1999)  # about 1.5 MB

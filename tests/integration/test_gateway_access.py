@@ -21,7 +21,7 @@ from basis.gateway.keys import Keyring, Scope
 from basis.gateway.routes import Context
 from basis.models.errors import InputError
 from basis.models.messages import RunRecord, RunStatus
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.nats_server import NatsServer
 
 if TYPE_CHECKING:

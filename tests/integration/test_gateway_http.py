@@ -19,7 +19,7 @@ from basis.gateway import asyncapi
 from basis.gateway.backtest_service import BacktestService
 from basis.models.errors import ComponentError
 from basis.models.messages import RunRecord, RunStatus
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.clock import SystemClock
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings

@@ -15,7 +15,7 @@ from tests.support.market import write_market
 
 from basis.gateway.backtest_service import BacktestService
 from basis.models.messages import RunSubmit
-from basis.runtime import bus, codec, config_loader
+from basis.runtime import codec, config_loader, subjects
 from basis.runtime.bus import StreamMessage
 from basis.runtime.clock import SystemClock
 from basis.runtime.structured_logger import COMPONENTS
@@ -96,7 +96,9 @@ async def test_run_that_fails_leaves_code_and_stack_trace_in_the_log(tmp_path: P
         submitted_at=START,
     )
     async with embedded_cluster(tmp_path, data) as cluster:
-        message = StreamMessage(bus.run_submit(CID), codec.encode(submit), {bus.HEADER_MSG_ID: f"{CID}.submit"})
+        message = StreamMessage(
+            subjects.run_submit(CID), codec.encode(submit), {subjects.HEADER_MSG_ID: f"{CID}.submit"}
+        )
         await cluster.bus.publish_stream([message])
         service = BacktestService(cluster.bus, SystemClock())
         async for _ in service.follow(CID):

@@ -96,12 +96,12 @@ def subjects_of_the_bus() -> list[str]:
 
 
 def stray_subjects(text: dict[Path, str]) -> Iterator[str]:
-    """Subjects that are spelled out anywhere but in bus.py."""
+    """Subjects that are spelled out anywhere but in subjects.py."""
     for file, code in text.items():
-        if file.name != "bus.py":
+        if file.name != "subjects.py":
             for number, line in enumerate(code.splitlines(), start=1):
                 if re.search(r"f[\"']basis\.\{[^}]*\}\.", line):
-                    yield f"{file.relative_to(REPO)}:{number} spells a subject out: use basis.runtime.bus"
+                    yield f"{file.relative_to(REPO)}:{number} spells a subject out: use basis.runtime.subjects"
 
 
 # -------------------------------------------------------------------------------------------------- execution flow

@@ -70,7 +70,7 @@ def test_missing_page_and_missing_word_are_problems(monkeypatch: pytest.MonkeyPa
 def test_subject_spelled_out_is_a_problem() -> None:
     file = gates.REPO / "services" / "made_up.py"
     found = list(gates.stray_subjects({file: 'x = 1\nsubject = f"basis.{cid}.orders"\n'}))
-    assert found == ["services/made_up.py:2 spells a subject out: use basis.runtime.bus"]
+    assert found == ["services/made_up.py:2 spells a subject out: use basis.runtime.subjects"]
 
 
 def test_every_request_subject_exists() -> None:

@@ -20,8 +20,7 @@ from basis.cli import services
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.requests import BacktestRequest, prepare
 from basis.models.messages import CoverageReply, CoverageRequest, OrdersReply
-from basis.runtime import bus as subjects
-from basis.runtime import domain_events, health, packing
+from basis.runtime import domain_events, health, packing, subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
 from basis.runtime.domain_events import DomainEventLogger

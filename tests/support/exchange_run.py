@@ -15,7 +15,7 @@ from tests.support.live import ARMED, LiveCluster, assert_verified
 
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.live_service import LiveService
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.clock import SharedClock
 from basis.testkit.exchange import ExchangeServer
 

@@ -13,7 +13,7 @@ import httpx
 
 from basis.cli import services
 from basis.gateway import app as gateway
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.settings import Settings
 

@@ -16,7 +16,7 @@ from basis.event_logger.verify import verify
 from basis.gateway.backtest_service import BacktestService
 from basis.gateway.live_requests import LiveRequest, prepare_live
 from basis.gateway.live_service import ENDED, LiveService
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SharedClock
 from basis.runtime.nats_server import NatsServer

@@ -21,7 +21,7 @@ from tests.support.markets import EXCHANGES, Markets
 from tests.support.warp import keep_up
 
 from basis.models.instruments import INSTRUMENTS, TOKEN_DECIMALS, InstrumentType, is_inverse
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.clock import SharedClock
 from basis.testkit.runs import REPO
 from basis.venues.data.sample import write_sample

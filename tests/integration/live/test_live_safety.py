@@ -13,7 +13,7 @@ from tests.support.live import ARMED, assert_verified, live_cluster
 from tests.support.warp import NODE, chain_factories
 
 from basis.models.messages import Halt
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.clock import SharedClock
 from basis.testkit.faults import Fate
 

@@ -24,7 +24,7 @@ from tests.support.cluster import passwords
 from tests.support.exchange_run import ExchangeRun, exchange_run, until
 
 from basis.models.errors import ComponentError, InputError
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings

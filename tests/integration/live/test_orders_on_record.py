@@ -20,7 +20,7 @@ from basis.models.config import LiveConfig, TradingLimits
 from basis.models.execution import ExecutionHandshake
 from basis.models.messages import Halt
 from basis.models.operations import ExecutionStatus
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SharedClock
 from basis.runtime.nats_server import NatsServer

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.support.exchange_run import exchange_run, until
 
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,8 +26,7 @@ from basis.models.messages import (
 )
 from basis.models.order import Order
 from basis.monitors import service
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock
 from basis.runtime.nats_server import NatsServer

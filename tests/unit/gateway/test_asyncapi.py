@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from basis.gateway import asyncapi
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

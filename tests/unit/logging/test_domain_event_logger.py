@@ -10,7 +10,7 @@ import pytest
 
 from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
-from basis.runtime import bus
+from basis.runtime import subjects
 from basis.runtime.domain_events import EVERY_TICK, DomainEventLogger
 
 CID = "0123456789abcdef0123456789abcdef"
@@ -75,7 +75,7 @@ def test_batches_and_messages() -> None:
     ]
     first, second = target.stream_messages(batches)
     assert first.subject == f"basis.{CID}.events.positions"
-    assert first.headers == {bus.HEADER_MSG_ID: f"{CID}.positions.1.9", bus.HEADER_ORDERS: "1:9:3"}
+    assert first.headers == {subjects.HEADER_MSG_ID: f"{CID}.positions.1.9", subjects.HEADER_ORDERS: "1:9:3"}
     assert second.subject == f"basis.{CID}.events.event_logger_operations"
     assert target.drain() == [], "draining empties"
 
@@ -90,7 +90,7 @@ def test_large_batches_are_split_alike_each_time() -> None:
     batches = drained()
     assert batches == drained()
     assert len(batches) > 1
-    assert all(len(batch.payload) <= bus.EVENT_MESSAGE_BYTES + 1000 for batch in batches)
+    assert all(len(batch.payload) <= subjects.EVENT_MESSAGE_BYTES + 1000 for batch in batches)
     orders = [orjson.loads(line)["order"] for batch in batches for line in batch.payload.splitlines()]
     assert orders == list(range(3000))
     assert [batch.first_order for batch in batches[1:]] == [batch.last_order + 1 for batch in batches[:-1]]
@@ -108,7 +108,7 @@ def test_malformed_events_are_refused() -> None:
 
 def test_an_event_too_large_for_a_message_is_refused() -> None:
     target = logger()
-    log_position(target, 1, trigger_source="x" * bus.MAX_MESSAGE_BYTES)
+    log_position(target, 1, trigger_source="x" * subjects.MAX_MESSAGE_BYTES)
     with pytest.raises(ComponentError) as raised:
         target.drain()
     assert raised.value.error_code == "LOG-002"

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from basis.models.errors import ERROR_REGISTRY, ComponentError, InputError, Severity
 from basis.models.messages import Control, CoverageRequest
-from basis.runtime import bus as subjects
-from basis.runtime import codec, health
+from basis.runtime import bus as bus_module
+from basis.runtime import codec, health, subjects
 from basis.runtime.bus import Bus, StreamMessage, host_of
 from basis.runtime.clock import SimulatedClock, SystemClock, new_correlation_id
 from basis.runtime.nats_server import NatsServer
@@ -65,7 +65,7 @@ def test_error_comes_out_of_its_envelope_as_it_went_in(
 ) -> None:
     error = kind(code, message, "venues", severity)
     with pytest.raises(ComponentError) as caught:
-        subjects._open(subjects._error(error))
+        bus_module._open(bus_module._error(error))
     found = caught.value
     assert type(found) is kind
     assert (found.error_code, found.message, found.component) == (code, message, "venues")
@@ -75,7 +75,7 @@ def test_error_comes_out_of_its_envelope_as_it_went_in(
 @given(reason=st.text(max_size=50))
 def test_model_comes_out_of_its_envelope_as_it_went_in(reason: str) -> None:
     message = Control(command="cancel", reason=reason)
-    assert codec.decode(subjects._open(subjects._ok(message)), Control) == message
+    assert codec.decode(bus_module._open(bus_module._ok(message)), Control) == message
 
 
 @pytest.mark.parametrize(

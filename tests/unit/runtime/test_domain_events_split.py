@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basis.models.errors import ComponentError
-from basis.runtime import bus
+from basis.runtime import bus, subjects
 from basis.runtime.column_lines import Chosen, Each
 from basis.runtime.domain_events import DomainEventLogger
 from basis.testkit import strategies as bst
@@ -46,8 +46,8 @@ def test_split_keeps_every_line_in_order_and_every_message_small(sizes: list[int
         assert batch.payload.endswith(b"\n")
         assert (batch.count, batch.first_order) == (len(inside), orjson.loads(inside[0])["order"])
         assert batch.last_order == orjson.loads(inside[-1])["order"]
-        assert len(batch.payload) <= bus.EVENT_MESSAGE_BYTES + len(inside) or len(inside) == 1
-        assert len(batch.payload) < bus.MAX_MESSAGE_BYTES
+        assert len(batch.payload) <= subjects.EVENT_MESSAGE_BYTES + len(inside) or len(inside) == 1
+        assert len(batch.payload) < subjects.MAX_MESSAGE_BYTES
     assert target.drain() == []
 
 
@@ -61,14 +61,14 @@ def test_split_is_a_pure_function_of_the_lines() -> None:
     once, again = messages(), messages()
     assert len(once) > 3
     assert once == again
-    ids = [message.headers[bus.HEADER_MSG_ID] for message in once]
+    ids = [message.headers[subjects.HEADER_MSG_ID] for message in once]
     assert len(set(ids)) == len(ids)
-    assert once[0].headers[bus.HEADER_ORDERS].startswith("0:")
+    assert once[0].headers[subjects.HEADER_ORDERS].startswith("0:")
 
 
 def test_event_that_fits_into_no_message_raises_log_002() -> None:
     target = logger()
-    log(target, 1, "z" * bus.MAX_MESSAGE_BYTES)
+    log(target, 1, "z" * subjects.MAX_MESSAGE_BYTES)
     with pytest.raises(ComponentError, match="one positions event") as caught:
         target.drain()
     assert caught.value.error_code == "LOG-002"

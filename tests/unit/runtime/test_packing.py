@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basis.runtime import bus, packing
+from basis.runtime import packing, subjects
 
 payloads = st.binary(max_size=300) | st.builds(
     lambda part, times: part * times, st.binary(max_size=300), st.integers(0, 400)
@@ -63,4 +63,4 @@ def test_what_is_no_such_frame_is_refused(payload: bytes, encoding: str, words: 
 
 
 def test_no_payload_of_ours_is_refused() -> None:
-    assert packing.MOST_BYTES >= bus.MAX_MESSAGE_BYTES
+    assert packing.MOST_BYTES >= subjects.MAX_MESSAGE_BYTES

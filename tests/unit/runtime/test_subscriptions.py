@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.errors import NoRespondersError
 
-from basis.runtime import bus as subjects
-from basis.runtime import subscriptions
-from basis.runtime.bus import HEADER_MSG_ID, Bus, StreamMessage
+from basis.runtime import subjects, subscriptions
+from basis.runtime.bus import Bus, StreamMessage
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.settings import Settings
+from basis.runtime.subjects import HEADER_MSG_ID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from basis.cli import services
 from basis.models.errors import ComponentError
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.nats_server import die_with_parent
 from basis.runtime.settings import project_folder

@@ -16,8 +16,7 @@ import uvloop
 
 from basis.models.base import document_fields
 from basis.models.errors import ComponentError, InputError
-from basis.runtime import bus as subjects
-from basis.runtime import health, telemetry
+from basis.runtime import health, subjects, telemetry
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SystemClock, clock_of
 
@@ -35,7 +34,7 @@ async def running(names: Sequence[str], settings: Settings) -> AsyncIterator[Bus
     """Services on one bus while the context is open.
 
     Args:
-        names: of ``basis.runtime.bus.SERVICES``; the gateway is an HTTP server of its own and not among them.
+        names: of ``basis.runtime.subjects.SERVICES``; the gateway is an HTTP server of its own and not among them.
         settings: of the process.
 
     Raises:

@@ -18,8 +18,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from basis.event_logger.core.plan import Incoming
-from basis.runtime import bus as bus_module
-from basis.runtime import packing
+from basis.runtime import packing, subjects
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -81,7 +80,7 @@ class EventConsumer:
         client, js = self._bus.client, self._bus.jetstream
         self._reconnects = client.stats["reconnects"]
         with contextlib.suppress(NotFoundError):
-            await js.delete_consumer(bus_module.STREAM_EVENTS, DURABLE)
+            await js.delete_consumer(subjects.STREAM_EVENTS, DURABLE)
         config = ConsumerConfig(
             durable_name=DURABLE,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -90,7 +89,7 @@ class EventConsumer:
             ack_wait=_ACK_WAIT_S,
             max_ack_pending=-1,
         )
-        await js.add_consumer(bus_module.STREAM_EVENTS, config)
+        await js.add_consumer(subjects.STREAM_EVENTS, config)
         self._inbox = client.new_inbox()
         self._subscription = await client.subscribe(self._inbox, cb=self._arrived, pending_bytes_limit=_PENDING_BYTES)
         await self._ask()
@@ -126,7 +125,7 @@ class EventConsumer:
         self._asked += room
         self._answer_due = asyncio.get_running_loop().time() + EXPIRES_S + _GRACE_S
         pull = msgspec.json.encode({"batch": room, "expires": int(EXPIRES_S * 1e9)})
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{bus_module.STREAM_EVENTS}.{DURABLE}"
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.STREAM_EVENTS}.{DURABLE}"
         await self._bus.client.publish(subject, pull, reply=self._inbox)
 
     def wake(self) -> None:
@@ -169,7 +168,7 @@ class EventConsumer:
             raise ConsumerLost(f"message {sequence.stream} came after {self._seq}")
         self._consumer_seq, self._seq = sequence.consumer, sequence.stream
         self._asked = max(self._asked - 1, 0)
-        orders = (message.headers or {}).get(bus_module.HEADER_ORDERS)
+        orders = (message.headers or {}).get(subjects.HEADER_ORDERS)
         try:
             payload = packing.unpacked(message.data, message.headers)
         except ValueError:  # as it came, and without its orders: what is no event is dropped with a warning

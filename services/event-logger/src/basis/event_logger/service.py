@@ -19,8 +19,8 @@ from basis.event_logger.directories import LogDirectoryManager
 from basis.event_logger.store import Store
 from basis.models.errors import ComponentError, InputError
 from basis.models.messages import Control, RemoveReply, RemoveRequest
-from basis.runtime import bus as bus_module
-from basis.runtime import codec, health
+from basis.runtime import codec, health, subjects
+from basis.runtime.bus import StreamMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -151,7 +151,7 @@ class Sink:
 
     async def _stream_id(self) -> str | None:
         try:
-            info = await self._bus.jetstream.stream_info(bus_module.STREAM_EVENTS)
+            info = await self._bus.jetstream.stream_info(subjects.STREAM_EVENTS)
         except (NatsError, OSError) as error:
             _log.warning("event stream: %s", error or type(error).__name__)
             return None
@@ -234,14 +234,14 @@ class Sink:
     async def _announce(self, sealed: RunSealed) -> None:
         """Tell the engine, then take the run's events out of the stream: they are on disk."""
         cid = sealed.correlation_id
-        header = {bus_module.HEADER_MSG_ID: f"{cid}.sealed"}
-        message = bus_module.StreamMessage(bus_module.run_sealed(cid), codec.encode(sealed), header)
+        header = {subjects.HEADER_MSG_ID: f"{cid}.sealed"}
+        message = StreamMessage(subjects.run_sealed(cid), codec.encode(sealed), header)
         try:
             await self._unless_stopped(self._bus.publish_stream([message]))
         except ComponentError as error:
             raise ConsumerLost(f"{cid}: nobody could be told of the seal: {error}") from error
-        for subject in (bus_module.events(cid, ">"), bus_module.logs(cid, ">")):
-            await self._unless_stopped(self._bus.jetstream.purge_stream(bus_module.STREAM_EVENTS, subject=subject))
+        for subject in (subjects.events(cid, ">"), subjects.logs(cid, ">")):
+            await self._unless_stopped(self._bus.jetstream.purge_stream(subjects.STREAM_EVENTS, subject=subject))
 
     async def _unless_stopped(self, work: Coroutine[None, None, object]) -> None:
         """Do something over NATS; when the sink is told to stop, not for long."""
@@ -290,7 +290,7 @@ class Sink:
     async def _fail(self, cid: str, trouble: DiskTrouble) -> None:
         order = Control(command="fail", error_code=trouble.error_code, reason=trouble.message)
         try:
-            await self._bus.client.request(bus_module.control(cid), codec.encode(order), timeout=_FAIL_TIMEOUT_S)
+            await self._bus.client.request(subjects.control(cid), codec.encode(order), timeout=_FAIL_TIMEOUT_S)
         except (NatsError, OSError) as error:
             _log.info("%s: no engine heard of the trouble: %s", cid, error or type(error).__name__)
         else:
@@ -308,8 +308,8 @@ class Sink:
         lock = self._store.lock_path if self._store is not None else None
         runs = self._store.position.runs.keys() if self._store is not None else ()
         removed = await _on_disk(removal.remove, self.logs, cid, lock, runs)
-        for subject in (bus_module.run_start(cid), bus_module.run_end(cid), bus_module.run_sealed(cid)):
-            await self._bus.jetstream.purge_stream(bus_module.STREAM_EVENTS, subject=subject)
+        for subject in (subjects.run_start(cid), subjects.run_end(cid), subjects.run_sealed(cid)):
+            await self._bus.jetstream.purge_stream(subjects.STREAM_EVENTS, subject=subject)
         return RemoveReply(removed=removed)
 
     # ------------------------------------------------------------------------------------------------ health
@@ -326,7 +326,7 @@ class Sink:
 
     async def _join_health(self) -> None:
         if self._health is None:
-            self._health = await self._bus.client.subscribe(bus_module.health(SERVICE), cb=self._answer)
+            self._health = await self._bus.client.subscribe(subjects.health(SERVICE), cb=self._answer)
             with contextlib.suppress(NatsError):  # until the server knows, a request would find nobody
                 await self._bus.ping()
 
@@ -369,6 +369,6 @@ async def serve(bus: Bus, settings: Settings, clock: Clock) -> Sink:
         ComponentError: BUS-001, no NATS server.
     """
     sink = Sink(bus, settings, clock)
-    bus.serve(bus_module.directory_remove(bus_module.ANY_RUN), SERVICE, RemoveRequest, sink.remove)
+    bus.serve(subjects.directory_remove(subjects.ANY_RUN), SERVICE, RemoveRequest, sink.remove)
     await sink.start()
     return sink

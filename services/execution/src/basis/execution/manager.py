@@ -35,8 +35,7 @@ from basis.models.messages import (
     ReconcileRequest,
     RunRef,
 )
-from basis.runtime import bus as subjects
-from basis.runtime import domain_events
+from basis.runtime import domain_events, subjects
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.kill_points import kill_point
 from basis.runtime.structured_logger import publish_lines

@@ -19,8 +19,7 @@ from basis.models.messages import (
     ReconcileReply,
     ReconcileRequest,
 )
-from basis.runtime import bus as subjects
-from basis.runtime import codec, domain_events, health
+from basis.runtime import codec, domain_events, health, subjects
 from basis.runtime.clock import SimulatedClock
 from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import tick_time

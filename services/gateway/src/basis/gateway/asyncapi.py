@@ -1,4 +1,4 @@
-"""The AsyncAPI document of the bus: every subject of ``basis.runtime.bus``, who sends what to whom, and the schemas."""
+"""The AsyncAPI document of the bus: every subject of ``basis.runtime.subjects``, who sends what to whom, and the schemas."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pydantic.json_schema import models_json_schema
 from basis.models import messages
 from basis.models.events import EVENT_MODELS
 from basis.models.execution import ExecutionHandshake
-from basis.runtime import bus as subjects
-from basis.runtime import packing
+from basis.runtime import packing, subjects
 from basis.runtime.structured_logger import COMPONENTS
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from basis.models.messages import (
     RunStatus,
     RunSubmit,
 )
-from basis.runtime import bus as subjects
-from basis.runtime import codec, health
+from basis.runtime import codec, health, subjects
+from basis.runtime.bus import StreamMessage
 from basis.runtime.clock import new_correlation_id
 from basis.runtime.structured_logger import StructuredLogger
 
@@ -120,9 +120,7 @@ class LiveService:
             submitted_at=self._clock.now(),
         )
         header = {subjects.HEADER_MSG_ID: f"{cid}.submit"}
-        await self._bus.publish_stream(
-            [subjects.StreamMessage(subjects.live_submit(cid), codec.encode(submit), header)]
-        )
+        await self._bus.publish_stream([StreamMessage(subjects.live_submit(cid), codec.encode(submit), header)])
         await self._log.info(
             cid,
             start,

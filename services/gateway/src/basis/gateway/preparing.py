@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from basis.models.errors import ComponentError
 from basis.models.messages import RunSealed
 from basis.results.core.metrics import warm
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 
 if TYPE_CHECKING:
     from basis.gateway.run_list import RunList

@@ -25,8 +25,7 @@ from basis.monitors.core import position_update_handler as handler
 from basis.monitors.core import settlement_events
 from basis.monitors.core.assessment import Assessment, VenueBalances, assess
 from basis.monitors.core.plan import MonitorPlan, compile_plan
-from basis.runtime import bus as subjects
-from basis.runtime import codec, domain_events, health
+from basis.runtime import codec, domain_events, health, subjects
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.structured_logger import StructuredLogger
 from basis.runtime.timeline import iso, tick_stamps, tick_time

@@ -42,8 +42,8 @@ from basis.models.messages import (
     RunSubmit,
     Window,
 )
-from basis.runtime import bus as subjects
-from basis.runtime import codec, domain_events, health
+from basis.runtime import codec, domain_events, health, subjects
+from basis.runtime.bus import StreamMessage
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_stamps, tick_time
@@ -666,7 +666,7 @@ class EventDrivenStrategyEngine:
 
     async def _publish_run(self, subject: str, message: RunStart | RunEnd, what: str) -> None:
         header = {subjects.HEADER_MSG_ID: f"{self._cid}.{what}"}
-        await self._bus.publish_stream([subjects.StreamMessage(subject, codec.encode(message), header)])
+        await self._bus.publish_stream([StreamMessage(subject, codec.encode(message), header)])
 
 
 async def _finished(task: asyncio.Task[None] | None) -> None:

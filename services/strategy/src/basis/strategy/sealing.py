@@ -10,8 +10,7 @@ from nats.js.errors import NotFoundError
 
 from basis.models.errors import ComponentError
 from basis.models.messages import RunSealed
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -37,8 +37,7 @@ from basis.models.messages import (
     Window,
 )
 from basis.models.order import Order
-from basis.runtime import bus as subjects
-from basis.runtime import codec, domain_events, health
+from basis.runtime import codec, domain_events, health, subjects
 from basis.runtime.structured_logger import StructuredLogger
 from basis.strategy.engine import EventDrivenStrategyEngine
 from basis.strategy.strategies import built_modes

@@ -28,8 +28,8 @@ from basis.models.messages import (
     Window,
 )
 from basis.models.operations import SettlementKind
-from basis.runtime import bus as subjects
-from basis.runtime import codec, recorded_orders
+from basis.runtime import codec, recorded_orders, subjects
+from basis.runtime.bus import leave
 from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.kill_points import kill_point
 from basis.runtime.structured_logger import publish_lines
@@ -371,7 +371,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """Ask, and write down meanwhile: the venues make sure that it is written down before they send."""
         asking = asyncio.create_task(self._ask_execution(orders))
         try:
-            await subjects.leave()
+            await leave()
             await self._write_down(orders, led)
             await asyncio.wait({asking}, timeout=_HEAD_START_S)
             try:

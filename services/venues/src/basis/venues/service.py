@@ -18,8 +18,7 @@ from basis.models.messages import (
     PositionsRequest,
     ReadyRequest,
 )
-from basis.runtime import bus as subjects
-from basis.runtime import codec, health
+from basis.runtime import codec, health, subjects
 from basis.venues.live.counterparts import live_factories
 from basis.venues.live.manager import LiveVenueManager
 from basis.venues.manager import VenueInterfaceManager

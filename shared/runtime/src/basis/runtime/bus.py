@@ -1,7 +1,4 @@
-"""The bus: every subject, stream, bucket, duration and limit, and the one client that services use (on nats-py).
-
-Subjects are ``basis.<correlation_id>.<...>``: ``nats sub 'basis.<correlation_id>.>'`` shows a whole run.
-"""
+"""The bus: the one client that services use, on nats-py. What is said on it is in :mod:`basis.runtime.subjects`."""
 
 from __future__ import annotations
 
@@ -20,19 +17,13 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import (
-    DiscardPolicy,
-    KeyValueConfig,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import KeyValueConfig, StreamConfig
 from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, NotFoundError
 from opentelemetry import trace
 from pydantic import BaseModel
 
 from basis.models.errors import ComponentError, InputError, Severity
-from basis.runtime import codec, telemetry
+from basis.runtime import codec, subjects, telemetry
 from basis.runtime.clock import new_correlation_id
 from basis.runtime.subscriptions import Subscriptions, WorkQueue
 
@@ -50,243 +41,8 @@ _log = logging.getLogger(__name__)
 nats.aio.client.DEFAULT_BUFFER_SIZE = 1024**2
 """nats-py reads 32 KiB at a time, which is eight turns of its loop for one of our event messages."""
 
-# ---------------------------------------------------------------------------------------------------------- names
-
-ANY_RUN: Final = "*"
-"""In place of a correlation_id: subscribe to all runs."""
-STREAM_RUNS: Final = "RUNS"
-STREAM_LIVE: Final = "LIVE"
-STREAM_EVENTS: Final = "EVENTS"
-KV_RUNS: Final = "runs"
-KV_RESULTS: Final = "results"
-KV_INTENTS: Final = "intents"
-KV_LIVE_TICKS: Final = "live_ticks"
-"""``<correlation_id>.<tick>`` -> what the venues said at a tick of a paper or live run."""
-KV_TRADING: Final = "trading"
-"""``<correlation_id>.<what>`` -> halt and daily notional of a live run."""
-SERVICES: Final = ("strategy", "execution", "venues", "monitors", "event-logger", "gateway")
-"""Names of the services, as in ``basis services up`` and in the compose file."""
-RUN_CRITICAL: Final = SERVICES[:5]
-"""Services that a run cannot do without."""
-
-HEADER_MSG_ID: Final = "Nats-Msg-Id"
-HEADER_ORDERS: Final = "Basis-Orders"
-HEADER_REQUEST: Final = "Basis-Request"
-"""One name for a request and its repeats."""
 _ANSWER_KEPT_S: Final = 5.0
 """How long an answer is kept for a repeat of its request that was on its way."""
-"""``first:last:count`` of an event message: the sink needs no look inside to recognise a repeat."""
-
-# --------------------------------------------------------------------------------------------- limits and durations
-
-MAX_MESSAGE_BYTES: Final = 900_000
-"""Largest payload sent; the server's max_payload is 1 MiB and is never raised."""
-EVENT_MESSAGE_BYTES: Final = 256_000
-"""Event lines are split into messages of about this size."""
-PUBLISH_WINDOW: Final = 8
-"""JetStream publishes in flight at once."""
-PUBLISH_TIMEOUT_S: Final = 5.0
-"""Wait for a JetStream acknowledgement before publishing again under the same Nats-Msg-Id."""
-RUN_ACK_WAIT_S: Final = 15.0
-"""A run whose engine was silent for so long is given to another."""
-RUN_HEARTBEAT_S: Final = 3.0
-"""How often a running engine says so."""
-RUN_MAX_DELIVER: Final = 5
-"""How often a run is given to an engine before it is left to the operator."""
-LIVE_ACK_WAIT_S: Final = 3.0
-"""A paper or live run whose engine was silent for so long is given to another; as often as it takes."""
-LIVE_HEARTBEAT_S: Final = 0.5
-"""How often the engine of a paper or live run says so, to its work queue and to the venues (dead-man switch)."""
-LIVE_REQUEST_S: Final = 1.0
-"""How long a request of a live run waits for its reply before it is sent again."""
-LIVE_TICKS_MAX_AGE_S: Final = 90 * 86_400
-"""How long what the venues said at a tick is kept."""
-DUPLICATE_WINDOW_S: Final = 600.0
-"""JetStream refuses a Nats-Msg-Id that it saw within this time; the sink's watermarks refuse it for ever."""
-EVENTS_MAX_BYTES: Final = 8 * 1024**3
-"""Room for events that are not yet on disk; when full, publishing waits: nothing is dropped."""
-EVENTS_MAX_AGE_S: Final = 7 * 86_400
-HEALTH_TIMEOUT_S: Final = 1.0
-"""Wait for a service's answer to a health request."""
-
-
-def run_submit(cid: str) -> str:
-    """Work queue of runs."""
-    return f"basis.{cid}.run.submit"
-
-
-def live_submit(cid: str) -> str:
-    """Work queue of paper and live runs."""
-    return f"basis.{cid}.run.live"
-
-
-def live_heartbeat(cid: str) -> str:
-    """Engine of a paper or live run to venues: it is there."""
-    return f"basis.{cid}.heartbeat"
-
-
-def venues_ready(cid: str) -> str:
-    """Gateway to venues: may this paper or live run begin, and with what?"""
-    return f"basis.{cid}.venues.ready"
-
-
-def venues_halt(cid: str) -> str:
-    """Gateway to every venues replica: no new order of this run, and cancel what is open."""
-    return f"basis.{cid}.venues.halt"
-
-
-def request_timeout_s(run_mode: str) -> float | None:
-    """When a request of a run is sent again; None = as the settings say."""
-    return None if run_mode == "backtest" else LIVE_REQUEST_S
-
-
-def halt_key(cid: str) -> str:
-    """Key of a run's halt in the KV bucket ``trading``."""
-    return f"{cid}.halt"
-
-
-def run_start(cid: str) -> str:
-    """Engine to event-logger, in the event stream: open the run's directory."""
-    return f"basis.{cid}.run.start"
-
-
-def run_end(cid: str) -> str:
-    """Engine to event-logger, in the event stream: seal the run."""
-    return f"basis.{cid}.run.end"
-
-
-def run_sealed(cid: str) -> str:
-    """Event-logger to engine, in the event stream: the run is on disk."""
-    return f"basis.{cid}.run.sealed"
-
-
-def venues_coverage(cid: str) -> str:
-    """Gateway to venues: can the data feed this run?"""
-    return f"basis.{cid}.venues.coverage"
-
-
-def venues_advance(cid: str) -> str:
-    """Engine to venues: the next window."""
-    return f"basis.{cid}.venues.advance"
-
-
-def venues_execute(cid: str) -> str:
-    """Execution to venues: one order or atomic group."""
-    return f"basis.{cid}.venues.execute"
-
-
-def venues_positions(cid: str) -> str:
-    """Execution to venues: balances."""
-    return f"basis.{cid}.venues.positions"
-
-
-def monitors_assess(cid: str) -> str:
-    """Engine to monitors: what does the window mean?"""
-    return f"basis.{cid}.monitors.assess"
-
-
-def monitors_commit(cid: str) -> str:
-    """Engine to monitors: these ticks happened."""
-    return f"basis.{cid}.monitors.commit"
-
-
-def monitors_reconcile(cid: str) -> str:
-    """Execution to monitors: apply and compare."""
-    return f"basis.{cid}.monitors.reconcile"
-
-
-def orders(cid: str) -> str:
-    """Engine to execution: the orders of a tick."""
-    return f"basis.{cid}.orders"
-
-
-def handshakes(cid: str) -> str:
-    """Execution to observers: handshakes as they come."""
-    return f"basis.{cid}.handshakes"
-
-
-def events(cid: str, event_type: str) -> str:
-    """Events of one type, durable."""
-    return f"basis.{cid}.events.{event_type}"
-
-
-def logs(cid: str, component: str) -> str:
-    """Log lines of one component, durable."""
-    return f"basis.{cid}.logs.{component}"
-
-
-def directory_remove(cid: str) -> str:
-    """Gateway to event-logger, the only one that writes logs: take the run's directory away."""
-    return f"basis.{cid}.directory.remove"
-
-
-def progress(cid: str) -> str:
-    """Engine to gateway and command line."""
-    return f"basis.{cid}.progress"
-
-
-def control(cid: str) -> str:
-    """Gateway and event-logger to engine."""
-    return f"basis.{cid}.control"
-
-
-def health(service: str) -> str:
-    """Any replica of a service; outside ``basis.`` because it belongs to no run."""
-    return f"basis_health.{service}"
-
-
-_STREAMS = (
-    StreamConfig(
-        name=STREAM_RUNS,
-        subjects=[run_submit(ANY_RUN)],
-        retention=RetentionPolicy.WORK_QUEUE,
-        storage=StorageType.FILE,
-        max_bytes=64 * 1024**2,
-        discard=DiscardPolicy.NEW,
-        duplicate_window=DUPLICATE_WINDOW_S,
-    ),
-    StreamConfig(
-        name=STREAM_LIVE,
-        subjects=[live_submit(ANY_RUN)],
-        retention=RetentionPolicy.WORK_QUEUE,
-        storage=StorageType.FILE,
-        max_bytes=16 * 1024**2,
-        discard=DiscardPolicy.NEW,
-        duplicate_window=DUPLICATE_WINDOW_S,
-    ),
-    StreamConfig(
-        name=STREAM_EVENTS,
-        subjects=[
-            events(ANY_RUN, ">"),
-            logs(ANY_RUN, ">"),
-            run_start(ANY_RUN),
-            run_end(ANY_RUN),
-            run_sealed(ANY_RUN),
-        ],
-        retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE,
-        max_bytes=EVENTS_MAX_BYTES,
-        max_age=EVENTS_MAX_AGE_S,
-        discard=DiscardPolicy.NEW,
-        duplicate_window=DUPLICATE_WINDOW_S,
-    ),
-)
-_BUCKETS = (
-    KeyValueConfig(bucket=KV_RUNS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
-    KeyValueConfig(bucket=KV_RESULTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
-    KeyValueConfig(bucket=KV_INTENTS, history=1, storage=StorageType.FILE, max_bytes=64 * 1024**2),
-)
-_LIVE_BUCKETS = {
-    KV_TRADING: KeyValueConfig(bucket=KV_TRADING, history=1, storage=StorageType.FILE, max_bytes=16 * 1024**2),
-    KV_LIVE_TICKS: KeyValueConfig(
-        bucket=KV_LIVE_TICKS,
-        history=1,
-        storage=StorageType.FILE,
-        max_bytes=512 * 1024**2,
-        ttl=LIVE_TICKS_MAX_AGE_S,
-    ),
-}
-"""Made when a paper or live run first needs them: a backtest need not wait for them."""
 
 # ------------------------------------------------------------------------------------------------------- envelope
 
@@ -423,7 +179,7 @@ class Bus:
         }
         self._client: Client | None = None
         self._subscriptions = Subscriptions(inbox_prefix)
-        self._publishing = asyncio.Semaphore(PUBLISH_WINDOW)
+        self._publishing = asyncio.Semaphore(subjects.PUBLISH_WINDOW)
         self._was_connected = False
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._jetstream: JetStreamContext | None = None
@@ -508,7 +264,7 @@ class Bus:
     def jetstream(self) -> JetStreamContext:
         """JetStream context of the connection."""
         if self._jetstream is None:
-            self._jetstream = self.client.jetstream(timeout=PUBLISH_TIMEOUT_S, domain=None)
+            self._jetstream = self.client.jetstream(timeout=subjects.PUBLISH_TIMEOUT_S, domain=None)
         return self._jetstream
 
     async def ping(self) -> None:
@@ -525,12 +281,12 @@ class Bus:
         js = self.jetstream
         try:
             # buckets first: what is left of a small disk is for the events
-            for bucket in _BUCKETS:
+            for bucket in subjects.BUCKETS:
                 try:
                     await js.key_value(bucket.bucket)
                 except (BucketNotFoundError, NotFoundError):
                     await _create(js.create_key_value, bucket)
-            for stream in _STREAMS:
+            for stream in subjects.STREAMS:
                 try:
                     await js.stream_info(str(stream.name))
                 except NotFoundError:
@@ -548,9 +304,9 @@ class Bus:
         try:
             return await self.jetstream.key_value(name)
         except (BucketNotFoundError, NotFoundError):
-            if name not in _LIVE_BUCKETS:
+            if name not in subjects.LIVE_BUCKETS:
                 raise
-            await _create(self.jetstream.create_key_value, _LIVE_BUCKETS[name])
+            await _create(self.jetstream.create_key_value, subjects.LIVE_BUCKETS[name])
             return await self.jetstream.key_value(name)
 
     async def last(self, bucket: str, key: str) -> bytes | None:
@@ -560,7 +316,9 @@ class Bus:
             NatsError: the server does not say, in time or at all.
         """
         asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
-        told = await self.client.request(f"$JS.API.STREAM.MSG.GET.KV_{bucket}", asked, timeout=PUBLISH_TIMEOUT_S)
+        told = await self.client.request(
+            f"$JS.API.STREAM.MSG.GET.KV_{bucket}", asked, timeout=subjects.PUBLISH_TIMEOUT_S
+        )
         found = _kept.decode(told.data)
         if found.message is not None:
             return found.message.data
@@ -577,8 +335,10 @@ class Bus:
         stream = f"KV_{bucket}"
         asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
         try:
-            kept = await self.client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=PUBLISH_TIMEOUT_S)
-            now = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=PUBLISH_TIMEOUT_S)
+            kept = await self.client.request(
+                f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=subjects.PUBLISH_TIMEOUT_S
+            )
+            now = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=subjects.PUBLISH_TIMEOUT_S)
             written = msgspec.json.decode(kept.data)["message"]
             if written["seq"] != revision:
                 return 0.0
@@ -610,7 +370,7 @@ class Bus:
         """
 
         codec.warm(request)
-        span_name = subject.replace(f"{ANY_RUN}.", "")
+        span_name = subject.replace(f"{subjects.ANY_RUN}.", "")
         under_way: dict[str, asyncio.Task[bytes]] = {}
 
         async def handle(message: Msg) -> None:
@@ -620,7 +380,7 @@ class Bus:
 
         async def answer_to(message: Msg) -> bytes:
             """A request that is repeated while the first is under way, or just after, gets the answer of that."""
-            name = (message.headers or {}).get(HEADER_REQUEST)
+            name = (message.headers or {}).get(subjects.HEADER_REQUEST)
             if name is None:
                 return await _handle(message)
             task = under_way.get(name)
@@ -669,7 +429,13 @@ class Bus:
             with telemetry.span(self._tracer, "run", trace.SpanKind.CONSUMER, telemetry.extract(message.headers)):
                 await handler(_run_task(message))
 
-        queue = WorkQueue(STREAM_RUNS, run_submit(ANY_RUN), "strategy", RUN_ACK_WAIT_S, RUN_MAX_DELIVER)
+        queue = WorkQueue(
+            subjects.STREAM_RUNS,
+            subjects.run_submit(subjects.ANY_RUN),
+            "strategy",
+            subjects.RUN_ACK_WAIT_S,
+            subjects.RUN_MAX_DELIVER,
+        )
         self._subscriptions.add_queue(queue, handle)
 
     def serve_live_runs(self, handler: Callable[[RunTask], Awaitable[None]]) -> None:
@@ -681,7 +447,9 @@ class Bus:
             running.add(job)
             job.add_done_callback(running.discard)
 
-        queue = WorkQueue(STREAM_LIVE, live_submit(ANY_RUN), "strategy-live", LIVE_ACK_WAIT_S, -1)
+        queue = WorkQueue(
+            subjects.STREAM_LIVE, subjects.live_submit(subjects.ANY_RUN), "strategy-live", subjects.LIVE_ACK_WAIT_S, -1
+        )
         self._subscriptions.add_queue(queue, handle)
 
     # ------------------------------------------------------------------------------------------------------ ask
@@ -709,8 +477,10 @@ class Bus:
             ComponentError: what the other side answered, or BUS-002 where no one did within the patience.
         """
         payload = codec.encode(message)
-        if len(payload) > MAX_MESSAGE_BYTES:
-            raise ComponentError("BUS-003", f"{subject}: {len(payload)} bytes are more than {MAX_MESSAGE_BYTES}", "bus")
+        if len(payload) > subjects.MAX_MESSAGE_BYTES:
+            raise ComponentError(
+                "BUS-003", f"{subject}: {len(payload)} bytes are more than {subjects.MAX_MESSAGE_BYTES}", "bus"
+            )
         patience = self._settings.request_patience_s if patience_s is None else patience_s
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + patience, 0.05
@@ -718,7 +488,7 @@ class Bus:
         with telemetry.span(self._tracer, subject.split(".", 2)[-1], trace.SpanKind.CLIENT):
             headers = telemetry.inject({})
             if timeout_s is not None:
-                headers[HEADER_REQUEST] = new_correlation_id()
+                headers[subjects.HEADER_REQUEST] = new_correlation_id()
             while True:
                 timeout = min(timeout_s or self._settings.request_timeout_s, max(deadline - loop.time(), 0.05))
                 try:
@@ -762,7 +532,7 @@ class Bus:
                 await self._publish_one(message, trace_headers)
 
     async def _publish_one(self, message: StreamMessage, trace_headers: dict[str, str]) -> None:
-        assert HEADER_MSG_ID in message.headers, "a stream message may be repeated: it needs its id"
+        assert subjects.HEADER_MSG_ID in message.headers, "a stream message may be repeated: it needs its id"
         js = self.jetstream
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._settings.request_patience_s, 0.05
@@ -771,7 +541,7 @@ class Bus:
                 await js.publish(
                     message.subject,
                     message.payload,
-                    timeout=PUBLISH_TIMEOUT_S,
+                    timeout=subjects.PUBLISH_TIMEOUT_S,
                     headers=message.headers | trace_headers,
                 )
             except (NatsError, TimeoutError) as error:

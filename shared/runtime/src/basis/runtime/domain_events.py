@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from basis.models.errors import ComponentError
 from basis.models.events import EVENT_MODELS
-from basis.runtime import bus, codec, column_lines, packing
+from basis.runtime import bus, codec, column_lines, packing, subjects
 from basis.runtime.column_lines import Each
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class DomainEventLogger:
             self._unsorted.add(event_type)
 
     def drain(self) -> list[EventBatch]:
-        """All lines so far, by event type, split into messages of about ``bus.EVENT_MESSAGE_BYTES``; empties the logger.
+        """All lines so far, by event type, split into messages of about ``subjects.EVENT_MESSAGE_BYTES``; empties the logger.
 
         The split depends on the lines alone, so a repeat gives the same messages under the same ids.
         """
@@ -307,11 +307,11 @@ class DomainEventLogger:
             payload, encoding = packing.packed(batch.payload)
             name = f"{self._correlation_id}.{batch.event_type}.{batch.first_order}.{batch.last_order}"
             headers = {
-                bus.HEADER_MSG_ID: name,
-                bus.HEADER_ORDERS: f"{batch.first_order}:{batch.last_order}:{batch.count}",
+                subjects.HEADER_MSG_ID: name,
+                subjects.HEADER_ORDERS: f"{batch.first_order}:{batch.last_order}:{batch.count}",
             }
             found.append(
-                bus.StreamMessage(bus.events(self._correlation_id, batch.event_type), payload, headers | encoding)
+                bus.StreamMessage(subjects.events(self._correlation_id, batch.event_type), payload, headers | encoding)
             )
         return found
 
@@ -336,8 +336,8 @@ def _split(event_type: str, lines: list[bytes]) -> Iterable[EventBatch]:
     ends = list(accumulate(map(len, lines)))
     begin, sent = 0, 0
     while begin < len(lines):
-        place = max(bisect_right(ends, sent + bus.EVENT_MESSAGE_BYTES, lo=begin), begin + 1)
-        if ends[place - 1] - sent >= bus.MAX_MESSAGE_BYTES:
+        place = max(bisect_right(ends, sent + subjects.EVENT_MESSAGE_BYTES, lo=begin), begin + 1)
+        if ends[place - 1] - sent >= subjects.MAX_MESSAGE_BYTES:
             raise ComponentError(
                 "LOG-002", f"one {event_type} event of {len(lines[begin])} bytes", "domain_event_logger"
             )

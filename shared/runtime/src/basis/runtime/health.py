@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 from nats.errors import Error as NatsError
 
-from basis.runtime import bus as bus_module
+from basis.runtime import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +35,13 @@ def serve(bus: Bus, service: str, details: Callable[[], dict[str, object]] | Non
     async def reply(_subject: str, _payload: bytes) -> bytes:
         return answer(service, details)
 
-    bus.listen(bus_module.health(service), reply)
+    bus.listen(subjects.health(service), reply)
 
 
-async def ask(bus: Bus, service: str, timeout_s: float = bus_module.HEALTH_TIMEOUT_S) -> dict[str, object] | None:
+async def ask(bus: Bus, service: str, timeout_s: float = subjects.HEALTH_TIMEOUT_S) -> dict[str, object] | None:
     """Health of any replica of a service; None where none answers in time."""
     try:
-        reply = await bus.client.request(bus_module.health(service), b"", timeout=timeout_s)
+        reply = await bus.client.request(subjects.health(service), b"", timeout=timeout_s)
     except (NatsError, TimeoutError):
         return None
     found: dict[str, object] = orjson.loads(reply.data)

@@ -17,7 +17,7 @@ ZSTD: Final = "zstd"
 LEAST_BYTES: Final = 4096
 """Shorter payloads stay as they are: a person who listens reads them, and little would be won."""
 MOST_BYTES: Final = 1024**2
-"""More than any payload may be (``bus.MAX_MESSAGE_BYTES``): a frame that says it holds more is refused before it is opened."""
+"""More than any payload may be (``subjects.MAX_MESSAGE_BYTES``): a frame that says it holds more is refused unopened."""
 _LEVEL: Final = -1  # eight times smaller at 800 MB/s; level 1 would be thirteen times at 600
 
 

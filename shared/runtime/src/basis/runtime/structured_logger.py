@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from basis.models.messages import LogLine
-from basis.runtime import bus as bus_module
+from basis.runtime import subjects
+from basis.runtime.bus import StreamMessage
 from basis.runtime.timeline import iso
 
 if TYPE_CHECKING:
@@ -112,10 +113,10 @@ async def publish_lines(bus: Bus, correlation_id: str, lines: Iterable[LogLine])
     for line in lines:
         by_component.setdefault(line.component, []).append(line)
     await bus.publish_stream(
-        bus_module.StreamMessage(
-            bus_module.logs(correlation_id, component),
+        StreamMessage(
+            subjects.logs(correlation_id, component),
             b"".join(line.line for line in found),
-            {bus_module.HEADER_MSG_ID: f"{correlation_id}.log.{component}.{_digest(found)}"},
+            {subjects.HEADER_MSG_ID: f"{correlation_id}.log.{component}.{_digest(found)}"},
         )
         for component, found in by_component.items()
     )

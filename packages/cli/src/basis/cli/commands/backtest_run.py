@@ -14,7 +14,7 @@ from basis.cli import backtest, deployment
 from basis.cli.commands.dashboard import see_it
 from basis.cli.output import Progress, print_result, refusal
 from basis.models.errors import ComponentError, InputError
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.settings import Settings
 
 if TYPE_CHECKING:

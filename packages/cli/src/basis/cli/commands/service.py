@@ -12,7 +12,7 @@ def command(name: str) -> int:
     """Run it; returns the exit code."""
     with quick_imports(_unused(name)):
         from basis.cli import services  # noqa: PLC0415
-        from basis.runtime import bus as subjects  # noqa: PLC0415
+        from basis.runtime import subjects  # noqa: PLC0415
         from basis.runtime.settings import Settings  # noqa: PLC0415
 
         if name not in subjects.SERVICES:

@@ -12,7 +12,7 @@ from basis.cli import backtest, deployment, services
 from basis.cli.output import refusal
 from basis.gateway import keys
 from basis.models.errors import ComponentError, InputError
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.runtime.nats_server import NatsServer, NatsServerError
 from basis.runtime.settings import Settings
 

@@ -14,8 +14,8 @@ from basis.gateway.answers import DetailedHealth, Health, ServiceHealth
 from basis.gateway.problems import responses
 from basis.gateway.routes import Context, Ctx
 from basis.models.messages import RunStatusName
-from basis.runtime import bus as subjects
 from basis.runtime import health as service_health
+from basis.runtime import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,7 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from basis.models.base import FrozenModel
 from basis.models.instruments import CLIENT
 from basis.models.operations import ExecutionStatus, OperationType, SettlementKind
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 from basis.venues.core.transfer_ledger import Arrival, PendingTransfer, TransferLedger
 from basis.venues.live.bucket import Bucket
 

@@ -16,7 +16,7 @@ from nats.js.errors import KeyNotFoundError
 
 from basis.models.errors import ComponentError
 from basis.models.messages import RunRecord
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

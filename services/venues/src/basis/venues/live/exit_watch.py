@@ -13,7 +13,7 @@ from basis.models.base import FrozenModel
 from basis.models.messages import MissingExit
 from basis.models.operations import OrderSide
 from basis.models.order import Order
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.bucket import Bucket
 from basis.venues.live.errors import LiveVenueError

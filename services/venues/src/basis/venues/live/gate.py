@@ -11,7 +11,7 @@ from pydantic import Field
 from basis.models.base import FrozenModel, NonNegative
 from basis.models.messages import Halt
 from basis.models.operations import StrategyIntent
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.venues.core import limits
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.live.bucket import Bucket

@@ -19,7 +19,7 @@ from basis.models.base import FrozenModel
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.order import Order
-from basis.runtime import bus as subjects
+from basis.runtime import subjects
 from basis.venues.live.bucket import Bucket
 from basis.venues.live.errors import Retryable
 

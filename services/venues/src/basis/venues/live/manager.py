@@ -36,8 +36,8 @@ from basis.models.messages import (
     Window,
 )
 from basis.models.operations import SettlementKind
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
+from basis.runtime.bus import leave
 from basis.runtime.clock import new_correlation_id
 from basis.runtime.kill_points import kill_point
 from basis.runtime.timeline import tick_time
@@ -251,7 +251,7 @@ class LiveVenueManager:
         made = await self._ask(setup, request.run, tick, after, before)
         keeping = asyncio.create_task(self._ticks.keep(cid, made))
         try:
-            await subjects.leave()
+            await leave()
             window = self._window(setup, request, made, before)
         finally:
             here = await keeping

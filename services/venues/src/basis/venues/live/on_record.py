@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from basis.models.errors import ComponentError
-from basis.runtime import bus as subjects
-from basis.runtime import recorded_orders
+from basis.runtime import recorded_orders, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

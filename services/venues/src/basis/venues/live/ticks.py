@@ -13,8 +13,7 @@ from pydantic import AwareDatetime, Field
 
 from basis.models.base import FrozenModel
 from basis.models.messages import Settlement
-from basis.runtime import bus as subjects
-from basis.runtime import codec
+from basis.runtime import codec, subjects
 from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
