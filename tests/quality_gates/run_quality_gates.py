@@ -28,7 +28,7 @@ from basis.models.config import ModeConfig, ShareClassConfig, VenueConfig  # noq
 from basis.models.errors import ERROR_REGISTRY, InputError  # noqa: E402
 from basis.models.events import EVENT_MODELS  # noqa: E402
 from basis.models.market import DEFAULT_FEEDS  # noqa: E402
-from basis.runtime import bus, config_loader  # noqa: E402
+from basis.runtime import config_loader, subjects  # noqa: E402
 from basis.testkit.runs import mode_config  # noqa: E402
 from basis.testkit.strategies import MODES  # noqa: E402
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 DOCS = REPO / "docs"
 SOURCES = ("services", "shared", "packages")
-SERVED = re.compile(r"\.(?:serve|listen)\(\s*(?:subjects|bus_module|bus)\.(\w+)\(")
-CALLED = re.compile(r"\b(?:subjects|bus_module|bus)\.(\w+)\(")
+SERVED = re.compile(r"\.(?:serve|listen)\(\s*subjects\.(\w+)\(")
+CALLED = re.compile(r"\bsubjects\.(\w+)\(")
 
 
 # ------------------------------------------------------------------------------------------- component interaction
@@ -62,7 +62,7 @@ def component_interaction() -> Iterator[str]:
                 names.setdefault(match[1], set()).add(file)
     for subject in subjects_of_the_bus():
         if not users.get(subject):
-            yield f"subject {subject!r} of bus.py is used by no one"
+            yield f"subject {subject!r} of subjects.py is used by no one"
         if subject in REQUESTS and not servers.get(subject):
             yield f"requests on {subject!r} are served by no one"
         if subject in REQUESTS and not (users.get(subject, set()) - servers.get(subject, set())):
@@ -87,11 +87,11 @@ REQUESTS = frozenset(
 
 
 def subjects_of_the_bus() -> list[str]:
-    """Functions of bus.py that make a subject of a correlation_id."""
+    """Functions of subjects.py that make a subject of a correlation_id."""
     return [
         name
-        for name, found in inspect.getmembers(bus, inspect.isfunction)
-        if found.__module__ == bus.__name__ and next(iter(inspect.signature(found).parameters), "") == "cid"
+        for name, found in inspect.getmembers(subjects, inspect.isfunction)
+        if found.__module__ == subjects.__name__ and next(iter(inspect.signature(found).parameters), "") == "cid"
     ]
 
 
