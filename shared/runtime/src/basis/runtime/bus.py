@@ -114,12 +114,14 @@ def _run_task(message: Msg) -> RunTask:
     return RunTask(payload=message.data, heartbeat=message.in_progress, done=message.ack)
 
 
-async def leave() -> None:
+async def leave(turns: int = 2) -> None:
     """Let a task that was made just now publish what it begins with, before something takes the processor for a while.
 
-    Two turns of the event loop: the task runs until it waits, and the client writes. What takes longer leaves a little later.
+    Args:
+        turns: of the event loop: in two the task runs until it waits, and the client writes; what makes tasks of its own takes
+            two more. What takes longer leaves a little later.
     """
-    for _ in range(2):
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
@@ -323,7 +325,7 @@ class Bus:
         if found.message is not None:
             return found.message.data
         error = found.error or {"code": 500, "description": "neither an entry nor an error"}
-        if error["code"] != _NOT_FOUND:
+        if error.get("err_code") != _NO_MESSAGE:
             raise APIError.from_error(error)
         return None
 
@@ -565,7 +567,8 @@ class _Kept(msgspec.Struct):
 
 
 _kept = msgspec.json.Decoder(_Kept)
-_NOT_FOUND = 404
+_NO_MESSAGE = 10037
+"""JetStream's error code for a subject that has no message; a stream that is not there has another."""
 _NO_ROOM = 10047
 """JetStream's error code for a reservation beyond what the disk has."""
 _LEAST_BYTES = 16 * 1024**2

@@ -15,7 +15,7 @@ class Bucket:
 
     Args:
         bus: connection.
-        name: of ``basis.runtime.bus``.
+        name: of ``basis.runtime.subjects``.
     """
 
     def __init__(self, bus: Bus, name: str) -> None:

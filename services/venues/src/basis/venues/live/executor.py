@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from basis.models.errors import ComponentError
 from basis.models.execution import ExecutionHandshake
 from basis.models.operations import ExecutionMode, ExecutionStatus
+from basis.runtime.bus import leave
 from basis.runtime.timeline import tick_time
 from basis.venues.core.interface import VenueRefusal
 from basis.venues.core.limits import Standing
@@ -143,6 +144,14 @@ class LiveExecutor:
     async def _begin(self, task: Task) -> Settled | None:
         """From nothing to its outcome; None where the intent is there already."""
         self._at_point("venues: before intent")
+        looking = asyncio.create_task(self._look(task))
+        try:
+            await leave(4)  # what is asked is on its way while the intent is made
+            return await self._begun(task, looking)
+        finally:
+            await _dismissed(looking)
+
+    async def _begun(self, task: Task, looking: asyncio.Task[float]) -> Settled | None:
         at_once = self._prepared_at_once(task)
         intent = Intent(
             operation_ids=tuple(order.operation_id for order in task.orders),
@@ -156,16 +165,12 @@ class LiveExecutor:
             reference=None if at_once is None else at_once.reference,
             created_at=self._clock.now(),
         )
-        looking = asyncio.create_task(self._look(task))
-        try:
-            held = await self._store.create(intent)
-            if held is None:
-                return None
-            self._at_point("venues: after intent")
-            async with held:
-                return await self._go_on(task, held, looking)
-        finally:
-            await _dismissed(looking)
+        held = await self._store.create(intent)
+        if held is None:
+            return None
+        self._at_point("venues: after intent")
+        async with held:
+            return await self._go_on(task, held, looking)
 
     @staticmethod
     def _prepared_at_once(task: Task) -> Prepared | None:
@@ -188,9 +193,8 @@ class LiveExecutor:
             self._gate.require_open(cid, task.orders, task.config),
             return_exceptions=True,
         )
-        for (
-            answer
-        ) in answers:  # what is not on record must not come to an end, not even to a refusal: so that counts first
+        # what is not on record must not come to an end, not even to a refusal: so that counts first
+        for answer in answers:
             if answer is not None:
                 raise answer
         return begin

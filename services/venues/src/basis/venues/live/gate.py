@@ -80,6 +80,7 @@ class Gate:
     """
 
     def __init__(self, bus: Bus, settings: Settings, clock: Clock, heartbeats: Heartbeats) -> None:
+        self._bus = bus
         self._settings = settings
         self._clock = clock
         self._heartbeats = heartbeats
@@ -127,11 +128,9 @@ class Gate:
 
     async def halt(self, correlation_id: str) -> Halt | None:
         """The run's emergency stop; None where there is none."""
-        try:
-            entry = await (await self._bucket.open()).get(subjects.halt_key(correlation_id))
-        except KeyNotFoundError:
-            return None
-        return Halt.model_validate_json(entry.value or b"")
+        await self._bucket.open()  # there, so that no entry means no halt
+        found = await self._bus.last(subjects.KV_TRADING, subjects.halt_key(correlation_id))
+        return None if found is None else Halt.model_validate_json(found)
 
     async def admit(
         self, correlation_id: str, orders: Sequence[Order], standing: Standing, config: RunConfig, valuer: Valuer
