@@ -302,3 +302,19 @@ def test_correlation_ids_are_32_hex_digits_and_new_each_time() -> None:
     ids = {new_correlation_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(len(found) == 32 and int(found, 16) >= 0 for found in ids)
+
+
+async def test_a_step_that_swallows_its_cancellation_is_told_again() -> None:
+    told = 0
+
+    async def deaf() -> None:  # as nats-py is at times, when it connects or drains
+        nonlocal told
+        while told < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                told += 1
+
+    with pytest.raises(TimeoutError):
+        await bus_module._within(0.05, deaf())
+    assert told == 2

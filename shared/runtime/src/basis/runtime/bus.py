@@ -28,7 +28,7 @@ from basis.runtime.clock import new_correlation_id
 from basis.runtime.subscriptions import Subscriptions, WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 nats.aio.client.DEFAULT_BUFFER_SIZE = 1024**2
 """nats-py reads 32 KiB at a time, which is eight turns of its loop for one of our event messages."""
 
+_LEAVE_S: Final = 10.0
+"""How long a connection may take to end."""
 _ANSWER_KEPT_S: Final = 5.0
 """How long an answer is kept for a repeat of its request that was on its way."""
 
@@ -112,6 +114,26 @@ class RunTask:
 
 def _run_task(message: Msg) -> RunTask:
     return RunTask(payload=message.data, heartbeat=message.in_progress, done=message.ack)
+
+
+async def _within(seconds: float, step: Coroutine[Any, Any, object]) -> None:
+    """A step of nats-py, or the end of it after so long: it swallows a cancellation now and then, and is told again.
+
+    Raises:
+        TimeoutError: it took longer.
+        OSError, NatsError: what it raised.
+    """
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            task.result()
+            return
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.1)
+    raise TimeoutError
 
 
 async def leave(turns: int = 2) -> None:
@@ -208,7 +230,7 @@ class Bus:
             remaining = deadline - asyncio.get_running_loop().time()
             try:
                 client = Client()
-                await asyncio.wait_for(client.connect(**self._options), timeout=max(remaining, 0.05))
+                await _within(max(remaining, 0.05), client.connect(**self._options))
                 break
             except (OSError, NatsError, TimeoutError) as error:
                 if "authorization" in str(error).lower():
@@ -241,8 +263,8 @@ class Bus:
         if self._client is not None:
             await self._subscriptions.stop()
             try:
-                await self._client.drain()
-            except (OSError, NatsError) as error:  # nats-py may raise while the server is away
+                await _within(_LEAVE_S, self._client.drain())
+            except (OSError, NatsError, TimeoutError) as error:  # nats-py may raise while the server is away
                 _log.info("NATS was away at the end: %s", error)
         for closing in self._closing:
             await closing()
