@@ -62,8 +62,6 @@ async def running(names: Sequence[str], settings: Settings) -> AsyncIterator[Bus
         await bus.stop()
 
 
-_SINK_NICE = 10
-"""Events are safe in JetStream: who writes them to the disk does not take the processor from whoever trades."""
 _MODULES = {
     "venues": "basis.venues.service",
     "monitors": "basis.monitors.service",
@@ -99,8 +97,6 @@ def main_of(name: str, settings: Settings) -> int:
         level=settings.log_level, format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s", stream=sys.stderr
     )
     gc.freeze()  # what is loaded now stays: the collector need not look at it again
-    if name == "event-logger":
-        os.nice(_SINK_NICE)
     try:
         uvloop.run(serve_until_told(name, settings))
     except ComponentError as error:
