@@ -28,9 +28,9 @@ RUN_CRITICAL: Final = SERVICES[:5]
 
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_ORDERS: Final = "Basis-Orders"
+"""``first:last:count`` of an event message: the sink needs no look inside to recognise a repeat."""
 HEADER_REQUEST: Final = "Basis-Request"
 """One name for a request and its repeats."""
-"""``first:last:count`` of an event message: the sink needs no look inside to recognise a repeat."""
 
 # --------------------------------------------------------------------------------------------- limits and durations
 
