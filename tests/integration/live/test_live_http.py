@@ -243,27 +243,28 @@ def test_emergency_stop_and_no_second_run_of_an_account(there: Deployed) -> None
 def test_capital_of_a_live_run_counts_when_it_arrives_and_is_paid_out(there: Deployed) -> None:
     """An announcement alone is nothing; what arrives is the client's, announced or not, and counted once."""
     cid = there.start("live")
+
+    def capital() -> float:
+        return float(there.performance(cid, lambda _: True)["capital"])
+
     begun = there.performance(cid, lambda now: now["orders_by_type"].get("perp_trade", 0) >= 2)
     announced = there.trade.post(f"capital/{cid}/deposit", json={"amount": 10_000})
     assert announced.status_code == 202, announced.text
     ticks = there.until(cid, lambda _: True)["ticks"]
     there.until(cid, lambda now: now["ticks"] >= ticks + 3)
-    assert there.performance(cid, lambda _: True)["capital"] == begun["capital"]
+    assert capital() == begun["capital"]
     with there.exchange.lock:
         there.exchange.exchange.receive("USDT", 10_000, "0x" + "ab" * 32)
     put_in = begun["capital"] + 10_000.0
     found = there.performance(cid, lambda now: now["capital"] == put_in)
     assert found["total_return"] == pytest.approx(begun["total_return"], abs=0.05), "capital is no profit"
 
-    left = pytest.approx(put_in - 5_000.0, abs=2)
-    while (
-        there.performance(cid, lambda _: True)["capital"] == put_in
-    ):  # asked again while it is under way: it counts once
+    while capital() == put_in:  # asked again while it is under way, it counts once
         taken = there.trade.post(f"capital/{cid}/withdraw", json={"amount": 5_000, "request_id": "out"})
         assert taken.status_code == 202, taken.text
     ticks = there.until(cid, lambda _: True)["ticks"]
     there.until(cid, lambda now: now["ticks"] >= ticks + 3)
-    assert there.performance(cid, lambda _: True)["capital"] == left
+    assert capital() == pytest.approx(put_in - 5_000.0, abs=2)
     with there.exchange.lock:
         paid = [one for one in there.exchange.exchange.account.movements if one.kind == "withdrawal"]
     assert [(str(one.asset), float(one.amount)) for one in paid] == [("USDT", 5_000.0)]
