@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     from basis.models.execution import ExecutionHandshake
+    from basis.runtime.clock import Clock
     from basis.venues.live.interface import Prepared
 
 T = TypeVar("T")
@@ -53,6 +54,13 @@ def live_config(url: str, **changes: Any) -> CexLiveConfig:
     return CexLiveConfig.model_validate(fields | changes)
 
 
+def live_exchange(server: ExchangeServer, config: CexLiveConfig, clock: Clock) -> LiveExchange:
+    """Our interface to the account of a local exchange, not opened."""
+    keys = server.credentials
+    secrets = Credentials(SecretStr(keys.key), SecretStr(keys.secret), SecretStr(keys.password))
+    return LiveExchange(server.venue, keys_of(server.venue), config, secrets, clock)
+
+
 class Stage:
     """One venue on stage.
 
@@ -82,10 +90,7 @@ class Stage:
 
     def make(self, **changes: Any) -> LiveExchange:
         """Another live exchange at the same account: a process that was started again."""
-        keys = self.server.credentials
-        secrets = Credentials(SecretStr(keys.key), SecretStr(keys.secret), SecretStr(keys.password))
-        config = live_config(self.server.url, **(self._changes | changes))
-        return LiveExchange(self.venue, keys_of(self.venue), config, secrets, SystemClock())
+        return live_exchange(self.server, live_config(self.server.url, **(self._changes | changes)), SystemClock())
 
     def fill(self, usdt: float = 100_000, btc: float = 1.0) -> None:
         """Money where it counts as margin."""

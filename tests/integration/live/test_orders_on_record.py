@@ -1,48 +1,48 @@
 """A real venue is sent nothing that its engine has not on record, and what was refused for that can still be sent.
 
-Executor, intents, gate and records over a real NATS; the venue is a list of what it was sent.
+Executor, intents, gate, records and our interface to Binance over a real NATS; what was sent is read from the account of a
+local exchange, whose perp stands at 60,000 as the row of the tick says.
 """
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from nats.aio.msg import Msg
-from nats.js.errors import ServerError
+from nats.js.errors import NotFoundError
 from tests.support.cluster import settings_for
-from tests.unit.runtime.test_recorded_orders import CONFIG, MARKET, arrived, order, record
+from tests.support.live_cex import live_config, live_exchange
+from tests.unit.runtime import test_recorded_orders
+from tests.unit.runtime.test_recorded_orders import arrived, record
 
 from basis.models.config import LiveConfig, TradingLimits
-from basis.models.execution import ExecutionHandshake
 from basis.models.messages import Halt
-from basis.models.operations import ExecutionStatus
 from basis.runtime import subjects
 from basis.runtime.bus import Bus
 from basis.runtime.clock import SharedClock
 from basis.runtime.nats_server import NatsServer
 from basis.runtime.timeline import tick_time
 from basis.runtime.valuation import Valuer
-from basis.testkit.runs import CID, run_ref
+from basis.testkit.exchange import ExchangeServer
+from basis.testkit.runs import CID, market_row, mode_config, run_ref
 from basis.venues.live.counterparts import Counterparts
 from basis.venues.live.executor import LiveExecutor, Task
 from basis.venues.live.gate import Gate, Heartbeats
-from basis.venues.live.intents import IntentStore
-from basis.venues.live.interface import Prepared
+from basis.venues.live.intents import Intent, IntentStore
 from basis.venues.live.on_record import NotOnRecordError, RunRecords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from basis.models.messages import Settlement
     from basis.models.order import Order
+    from basis.runtime.settings import Settings
 
 pytestmark = [pytest.mark.timeout(60)]
-ARMED = CONFIG.model_copy(
+ARMED = mode_config("ml_btc_directional_usdt_margin").model_copy(
     update={
         "live": LiveConfig(
             enabled=True, limits=TradingLimits(max_order_usd=20_000.0, max_daily_usd=20_000.0, max_leverage=1e9)
@@ -50,7 +50,13 @@ ARMED = CONFIG.model_copy(
     }
 )
 RUN = run_ref(ARMED, run_mode="live")
-HELD = {key: 1.0 if "BaseToken" in key else 0.0 for key in ARMED.position_subscriptions}
+MARKET = market_row(ARMED)
+HELD = {"binance:BaseToken:USDT": 100_000.0, "binance:Perp:BTCUSDT": 0.0}
+
+
+def order(number: int = 0, amount: float = 0.1, price: float | None = 60_000.0) -> Order:
+    """Buys BTC at what it stands at; without a price the exchange has to be asked for one before it can be prepared."""
+    return test_recorded_orders.order(number, amount, price=price, operation_details={"levels": [1, 2.5, None, "x"]})
 
 
 class DiedError(BaseException):
@@ -63,84 +69,85 @@ def die(point: str) -> None:
         raise DiedError
 
 
-class Listing:
-    """A venue that lists what it is sent, and fills none of it."""
+class Replica(NamedTuple):
+    """One process of the venues service: what it executes with, and its own connections to the venues."""
 
-    name = "binance"
-    operations = frozenset[Any]()
+    gate: Gate
+    executor: LiveExecutor
+    counterparts: Counterparts
+    clock: SharedClock
 
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.at_once = True
-
-    def prepare_at_once(self, orders: Sequence[Order]) -> Prepared | None:
-        return self._prepared(orders) if self.at_once else None
-
-    async def prepare(self, orders: Sequence[Order]) -> Prepared:
-        return self._prepared(orders)
-
-    def _prepared(self, orders: Sequence[Order]) -> Prepared:
-        return Prepared((orders[0].operation_id,), self.name, {"amount": orders[0].amount})
-
-    async def send(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
-        self.sent.append(prepared.reference["amount"])
-        return (self._failed(orders[0], "VEN-009"),)
-
-    async def resolve(self, orders: Sequence[Order], prepared: Prepared) -> tuple[ExecutionHandshake, ...]:
-        del prepared
-        return (self._failed(orders[0], "VEN-014"),)
-
-    def _failed(self, order: Order, code: str) -> ExecutionHandshake:
-        return ExecutionHandshake(
-            operation_id=order.operation_id,
-            status=ExecutionStatus.FAILED,
-            error_code=code,
-            error_message="as it is",
-            submitted_at=datetime(2024, 5, 12, tzinfo=UTC),
-            simulated=False,
-        )
-
-    async def balances(self, keys: Sequence[str]) -> Mapping[str, float]:
-        return dict.fromkeys(keys, 0.0)
-
-    async def settlements(self, since: datetime, until: datetime) -> Sequence[Settlement]:
-        del since, until
-        return ()
+    async def told(self, order: Order) -> str:
+        """What became of an order: ``confirmed``, or the code of its failure."""
+        valuer, now = Valuer.of(ARMED), self.clock.now()
+        task = Task(RUN, 7, (arrived(order),), MARKET, HELD, ARMED, valuer, self.counterparts, now)
+        (handshake,) = (await self.executor.execute(task)).handshakes
+        return handshake.error_code or str(handshake.status)
 
 
 class World:
-    """One run, its record, its venue, and any number of replicas of the venues service."""
+    """One run, its record, its exchange, and any number of replicas of the venues service."""
 
-    def __init__(self, bus: Bus, clock: SharedClock, settings: Any) -> None:
-        self.bus, self.clock, self.settings, self.venue = bus, clock, settings, Listing()
+    def __init__(self, bus: Bus, clock: SharedClock, settings: Settings, exchange: ExchangeServer) -> None:
+        self.bus, self.clock, self.settings, self.exchange = bus, clock, settings, exchange
+        self.opened: list[Counterparts] = []
 
-    def replica(self, name: str, at_point: Any = lambda _name: None) -> LiveExecutor:
+    async def replica(self, name: str, at_point: Callable[[str], None] = lambda _name: None) -> Replica:
+        """One that has just been started."""
+        venue = live_exchange(self.exchange, live_config(self.exchange.url), self.clock)
+        counterparts = Counterparts({venue.name: venue})
+        await counterparts.open()
+        self.opened.append(counterparts)
         gate = Gate(self.bus, self.settings, self.clock, Heartbeats(self.clock.monotonic))
-        return LiveExecutor(IntentStore(self.bus, name), RunRecords(self.bus), gate, self.clock, at_point)
+        executor = LiveExecutor(IntentStore(self.bus, name), RunRecords(self.bus), gate, self.clock, at_point)
+        return Replica(gate, executor, counterparts, self.clock)
 
     async def write_down(self, *orders: Order) -> None:
+        """As the engine does."""
         await (await self.bus.bucket(subjects.KV_RUNS)).put(CID, record(*orders))
 
-    def task(self, order: Order) -> Task:
-        counterparts = Counterparts(dict.fromkeys(map(str, ARMED.venues), self.venue))  # type: ignore[arg-type]
-        now = self.clock.now()
-        return Task(RUN, 7, (arrived(order),), MARKET, HELD, ARMED, Valuer.of(ARMED), counterparts, now)
+    async def halt(self) -> None:
+        """As the gateway does."""
+        trading = await self.bus.bucket(subjects.KV_TRADING)
+        await trading.put(subjects.halt_key(CID), Halt(correlation_id=CID, reason="x").model_dump_json().encode())
 
-    async def code(self, executor: LiveExecutor, order: Order) -> str | None:
-        return (await executor.execute(self.task(order))).handshakes[0].error_code
+    async def intent(self, order: Order) -> Intent:
+        """What is kept of an order."""
+        found = await IntentStore(self.bus, "look").load(order.operation_id)
+        assert found is not None
+        return found[0]
+
+    @property
+    def sent(self) -> list[float]:
+        """Amounts of the orders in the account of the exchange, BTC; it was asked for no other."""
+        with self.exchange.lock:
+            found = [float(one.amount) for one in self.exchange.exchange.account.orders.values()]
+            assert self.exchange.requests["order.create"] == len(found)
+        return found
+
+    @property
+    def heard(self) -> int:
+        """Requests of any kind that came to the exchange."""
+        with self.exchange.lock:
+            return self.exchange.requests.total()
 
 
 @asynccontextmanager
 async def world(folder: Path) -> AsyncIterator[World]:
     clock = SharedClock(folder / "clock")
     clock.set(tick_time(RUN, 7))
-    with NatsServer(folder / "nats") as server:
+    exchange = ExchangeServer("binance", clock=lambda: int(clock.now().timestamp() * 1000))
+    with NatsServer(folder / "nats") as server, exchange:
+        exchange.exchange.deposit("linear", "USDT", 100_000)
         settings = settings_for(folder, folder, server.url, live_trading=True)
         bus = Bus(settings, "venues")
         await bus.connect()
+        here = World(bus, clock, settings, exchange)
         try:
-            yield World(bus, clock, settings)
+            yield here
         finally:
+            for counterparts in here.opened:
+                await counterparts.close()
             await bus.stop()
 
 
@@ -154,67 +161,87 @@ async def test_the_last_value_of_an_entry(tmp_path: Path) -> None:
         assert await here.bus.last(subjects.KV_RUNS, "another") is None
         await runs.delete(CID)
         assert await here.bus.last(subjects.KV_RUNS, CID) == b"", "where it was"
+        replica = await here.replica("a")
         with pytest.raises(NotOnRecordError):
-            await here.code(here.replica("a"), order())
+            await replica.told(order())
 
 
-@pytest.mark.parametrize("said", [b'{"error":{"code":500,"description":"no quorum"}}', b"{}"])
-async def test_a_server_that_cannot_say_is_no_empty_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
-) -> None:
+async def test_a_bucket_that_is_gone_is_no_empty_bucket(tmp_path: Path) -> None:
+    """Where the server cannot say whether there is a record or a halt, nothing is sent for want of an objection."""
     async with world(tmp_path) as here:
+        await here.write_down(order(0), order(1))
+        replica = await here.replica("a")
+        assert await replica.told(order(0)) == "confirmed"
+        await here.bus.jetstream.delete_key_value(subjects.KV_RUNS)
+        with pytest.raises(NotFoundError):
+            await replica.told(order(1))
+        assert here.sent == [0.1]
+        assert await replica.gate.halt(CID) is None
+        await here.bus.jetstream.delete_key_value(subjects.KV_TRADING)
+        with pytest.raises(NotFoundError):
+            await replica.gate.halt(CID)
 
-        async def request(*_: Any, **__: Any) -> Msg:
-            return Msg(_client=here.bus.client, data=said)
 
-        monkeypatch.setattr(here.bus.client, "request", request)
-        with pytest.raises(ServerError):
-            await here.bus.last(subjects.KV_RUNS, CID)
-
-
-both = pytest.mark.parametrize("at_once", [True, False], ids=["one write", "two writes"])
+both = pytest.mark.parametrize("price", [60_000.0, None], ids=["one write", "two writes"])
 
 
 @both
-async def test_nothing_leaves_without_a_record(tmp_path: Path, at_once: bool) -> None:
+async def test_nothing_leaves_without_a_record(tmp_path: Path, price: float | None) -> None:
     async with world(tmp_path) as here:
-        here.venue.at_once = at_once
-        executor = here.replica("a")
-        for kept in ((), (order(1),), (order(0, 0.2),)):  # none, another tick's, what another engine decided
+        replica = await here.replica("a")
+        heard = here.heard
+        for kept in ((), (order(1, 0.1, price),), (order(0, 0.2, price),)):  # none, another's, another engine's
             await here.write_down(*kept)
             with pytest.raises(NotOnRecordError, match="VEN-019"):
-                await here.code(executor, order())
-        assert here.venue.sent == []
-        await here.write_down(order(0, 0.15))  # the engine that took over decided so
-        assert await here.code(executor, order(0, 0.15)) == "VEN-009"
-        assert here.venue.sent == [0.15]
-        assert await here.code(executor, order(0, 0.15)) == "VEN-009", "asked again: the same answer"
-        assert here.venue.sent == [0.15]
+                await replica.told(order(0, 0.1, price))
+            left = await here.intent(order())
+            assert (left.state, left.owner, left.sends, left.reference) == ("created", "", 0, None), (
+                "for anyone to go on"
+            )
+        assert here.heard == heard, "the exchange is not even asked for a price"
+        await here.write_down(order(0, 0.15, price))  # the engine that took over decided so
+        assert await replica.told(order(0, 0.15, price)) == "confirmed"
+        assert here.sent == [0.15]
+        assert await replica.told(order(0, 0.15, price)) == "confirmed", "asked again: the same answer"
+        assert here.sent == [0.15]
 
 
 @both
-async def test_a_record_that_comes_a_moment_later_is_waited_for(tmp_path: Path, at_once: bool) -> None:
+async def test_what_is_not_on_record_is_not_even_refused(tmp_path: Path, price: float | None) -> None:
+    """0.5 BTC is beyond the limits; a refusal would be final, and the engine that takes over may decide otherwise."""
     async with world(tmp_path) as here:
-        here.venue.at_once = at_once
-        asking = asyncio.create_task(here.code(here.replica("a"), order()))
+        replica = await here.replica("a")
+        with pytest.raises(NotOnRecordError):
+            await replica.told(order(0, 0.5, price))
+        await here.write_down(order(0, 0.1, price))
+        assert await replica.told(order(0, 0.1, price)) == "confirmed"
+        assert here.sent == [0.1]
+
+
+@both
+async def test_a_record_that_comes_a_moment_later_is_waited_for(tmp_path: Path, price: float | None) -> None:
+    async with world(tmp_path) as here:
+        replica = await here.replica("a")
+        asking = asyncio.create_task(replica.told(order(0, 0.1, price)))
         await asyncio.sleep(0.1)
-        assert here.venue.sent == []
-        await here.write_down(order())
-        assert await asking == "VEN-009"
-        assert here.venue.sent == [0.1]
+        assert here.sent == []
+        await here.write_down(order(0, 0.1, price))
+        assert await asking == "confirmed"
+        assert here.sent == [0.1]
 
 
 async def test_what_a_dead_replica_left_unsent_is_sent_as_it_is_on_record_now(tmp_path: Path) -> None:
     """Engine and venues die between the intent and the record; the next engine decides the tick otherwise."""
     async with world(tmp_path) as here:
+        dying = await here.replica("a", die)
         with pytest.raises(DiedError):
-            await here.code(here.replica("a", die), order(0, 0.1))
-        found = await IntentStore(here.bus, "look").load(order().operation_id)
-        assert found is not None
-        assert (found[0].state, found[0].orders[0].amount) == ("sending", 0.1)
+            await dying.told(order(0, 0.1))
+        left = await here.intent(order())
+        assert (left.state, left.orders[0].amount) == ("sending", 0.1)
         await here.write_down(order(0, 0.15))
-        assert await here.code(here.replica("b"), order(0, 0.15)) == "VEN-009"
-        assert here.venue.sent == [0.15]
+        replica = await here.replica("b")
+        assert await replica.told(order(0, 0.15)) == "confirmed"
+        assert here.sent == [0.15]
 
 
 @pytest.mark.parametrize("amount", [0.5, 0.1])
@@ -222,33 +249,75 @@ async def test_limits_are_asked_before_what_never_arrived_is_sent_again(tmp_path
     """0.5 BTC is beyond the limits, and the replica died before it heard so."""
     async with world(tmp_path) as here:
         await here.write_down(order(0, amount))
+        dying = await here.replica("a", die)
         with pytest.raises(DiedError):
-            await here.code(here.replica("a", die), order(0, amount))
-        told = await here.code(here.replica("b"), order(0, amount))
-        assert (told, here.venue.sent) == (("VEN-015", []) if amount == 0.5 else ("VEN-009", [0.1]))
+            await dying.told(order(0, amount))
+        replica = await here.replica("b")
+        told = await replica.told(order(0, amount))
+        assert (told, here.sent) == (("VEN-015", []) if amount == 0.5 else ("confirmed", [0.1]))
 
 
 @both
-async def test_limits_and_halt_refuse_for_good(tmp_path: Path, at_once: bool) -> None:
+async def test_limits_and_halt_refuse_for_good(tmp_path: Path, price: float | None) -> None:
     async with world(tmp_path) as here:
-        here.venue.at_once = at_once
-        executor = here.replica("a")
-        await here.write_down(order(0, 0.5), order(1, 0.1))
-        assert await here.code(executor, order(0, 0.5)) == "VEN-015"
-        trading = await here.bus.bucket(subjects.KV_TRADING)
-        await trading.put(subjects.halt_key(CID), Halt(correlation_id=CID, reason="x").model_dump_json().encode())
-        assert await here.code(executor, order(1, 0.1)) == "VEN-016"
-        await trading.delete(subjects.halt_key(CID))
-        assert await here.code(executor, order(1, 0.1)) == "VEN-016", "it was told so: it stays so"
-        assert here.venue.sent == []
+        replica = await here.replica("a")
+        large, small = order(0, 0.5, price), order(1, 0.1, price)
+        await here.write_down(large, small)
+        assert await replica.told(large) == "VEN-015"
+        await here.halt()
+        assert await replica.told(small) == "VEN-016"
+        await (await here.bus.bucket(subjects.KV_TRADING)).delete(subjects.halt_key(CID))
+        assert await replica.told(small) == "VEN-016", "it was told so: it stays so"
+        assert here.sent == []
+
+
+def meanwhile(here: World, act: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    """Another process acts to the end while this one stands still."""
+
+    async def alone() -> None:
+        bus = Bus(here.settings, "gateway")
+        await bus.connect()
+        try:
+            await act(World(bus, here.clock, here.settings, here.exchange))
+        finally:
+            await bus.stop()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, alone()).result()
+
+
+@pytest.mark.parametrize("what", ["halted", "taken over"])
+async def test_what_happens_while_an_order_is_prepared_still_counts(tmp_path: Path, what: str) -> None:
+    """The look before preparing is not the last one: the run is halted, or an engine that takes it over decides otherwise."""
+    async with world(tmp_path) as here:
+        asked, decided_anew = order(0, 0.1, None), order(0, 0.15, None)
+
+        async def happen(there: World) -> None:
+            await (there.halt() if what == "halted" else there.write_down(decided_anew))
+
+        def between(point: str) -> None:
+            if point == "venues: after prepare":
+                meanwhile(here, happen)
+
+        replica = await here.replica("a", between)
+        await here.write_down(asked)
+        if what == "halted":
+            assert await replica.told(asked) == "VEN-016"
+            assert here.sent == []
+        else:
+            with pytest.raises(NotOnRecordError):
+                await replica.told(asked)
+            assert here.sent == []
+            assert await replica.told(decided_anew) == "confirmed"
+            assert here.sent == [0.15]
 
 
 async def test_an_order_that_is_decided_anew_to_more_counts_as_more(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        executor = here.replica("a")
+        replica = await here.replica("a")
         with pytest.raises(NotOnRecordError):
-            await here.code(executor, order(0, 0.1))  # counted, and not sent
+            await replica.told(order(0, 0.1))  # counted, and not sent
         await here.write_down(order(0, 0.3), order(1, 0.1))
-        assert await here.code(executor, order(0, 0.3)) == "VEN-009"
-        assert await here.code(executor, order(1, 0.1)) == "VEN-015", "0.4 BTC are beyond the day's 20,000 USD"
-        assert here.venue.sent == [0.3]
+        assert await replica.told(order(0, 0.3)) == "confirmed"
+        assert await replica.told(order(1, 0.1)) == "VEN-015", "0.4 BTC are beyond the day's 20,000 USD"
+        assert here.sent == [0.3]
