@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 NOW = datetime(2024, 5, 12, tzinfo=UTC)
 STAMP = "2024-05-12T00:00:00+00:00"
 PID = 4711
+PATIENCE_S = 20.0
+"""Wait for an answer about health: a machine that is busy with other tests answers late."""
 SINK = """
 import asyncio, sys
 from basis.event_logger.service import serve
@@ -377,7 +379,7 @@ async def test_standby_waits_and_takes_over(settings: Settings, run: Run) -> Non
         await until(lambda: size_of(settings, run.cid) > 0)
         async with sinking(settings) as second:
             assert str(second.role) == "standby"
-            answer = await health.ask(run.bus, "event-logger")
+            answer = await health.ask(run.bus, "event-logger", PATIENCE_S)
             assert answer is not None and answer["pid"] == first.pid
             assert (answer["ready"], answer["role"]) == (True, "writer")
             assert answer["logs_dir"] == str(settings.logs_dir.absolute())
@@ -387,7 +389,7 @@ async def test_standby_waits_and_takes_over(settings: Settings, run: Run) -> Non
             assert (await run.sealed()).error is None
             assert str(second.role) == "writer"
             assert_exactly_once(settings, run)
-            answer = await health.ask(run.bus, "event-logger")
+            answer = await health.ask(run.bus, "event-logger", PATIENCE_S)
             assert answer is not None and answer["pid"] == os.getpid()
 
 
@@ -489,7 +491,7 @@ async def test_full_disk_stops_the_run_and_loses_nothing(settings: Settings, run
             assert orders[0].command == "fail"
             assert orders[0].error_code == "LOG-001"
             assert "No space left" in (orders[0].reason or "")
-            answer = await health.ask(run.bus, "event-logger")
+            answer = await health.ask(run.bus, "event-logger", PATIENCE_S)
             assert answer is not None and answer["ready"] is False
             assert command("mount", "-o", "remount,size=64m", str(mount)) == ""
             assert (await run.sealed()).error is None
@@ -497,7 +499,7 @@ async def test_full_disk_stops_the_run_and_loses_nothing(settings: Settings, run
             answer = None
             while answer is None or answer["ready"] is not True:  # it is a moment after the seal is told
                 await asyncio.sleep(0.05)
-                answer = await health.ask(run.bus, "event-logger")
+                answer = await health.ask(run.bus, "event-logger", PATIENCE_S)
             assert len(orders) == 1
     finally:
         assert command("umount", "-l", str(mount)) == ""
@@ -507,7 +509,7 @@ async def test_unwritable_root_is_told_by_health(settings: Settings, producer: B
     (tmp_path / "file").write_text("in the way")
     blocked = settings.model_copy(update={"logs_dir": tmp_path / "file" / "logs"})
     async with sinking(blocked):
-        answer = await health.ask(producer, "event-logger")
+        answer = await health.ask(producer, "event-logger", PATIENCE_S)
         assert answer is not None and answer["ready"] is False
         assert "LOG-003" in str(answer["reason"])
 

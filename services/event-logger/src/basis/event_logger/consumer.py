@@ -48,6 +48,11 @@ class Delivery(NamedTuple):
     reply: str
 
 
+def is_run_end(subject: str) -> bool:
+    """True for the end of a run: somebody waits for its seal."""
+    return subject.endswith(".run.end")
+
+
 class EventConsumer:
     """Pulls the event stream in sequence.
 
@@ -59,6 +64,7 @@ class EventConsumer:
         self._bus = bus
         self._queue: deque[Msg] = deque()
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._asked = 0
@@ -105,6 +111,8 @@ class EventConsumer:
         status = (message.headers or {}).get("Status") if not message.reply else None
         if status is None:
             self._queue.append(message)
+            if is_run_end(message.subject):
+                self._hurry.set()
         else:
             self._status(status, message.headers or {})
         self._wake.set()
@@ -129,8 +137,14 @@ class EventConsumer:
         await self._bus.client.publish(subject, pull, reply=self._inbox)
 
     def wake(self) -> None:
-        """Let a waiting :meth:`fetch` return."""
+        """Let a waiting :meth:`fetch` or :meth:`linger` return."""
         self._wake.set()
+        self._hurry.set()
+
+    async def linger(self, seconds: float) -> None:
+        """Let messages gather; not for longer once the end of a run is among them or :meth:`wake` was called."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     async def fetch(self, timeout_s: float) -> list[Delivery]:
         """What has arrived, in sequence; nothing where nothing did in time or :meth:`wake` was called.
@@ -145,6 +159,7 @@ class EventConsumer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), timeout_s)
         self._wake.clear()
+        self._hurry.clear()
         deliveries = []
         while self._queue:
             deliveries.append(self._take(self._queue.popleft()))

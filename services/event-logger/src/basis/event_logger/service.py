@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar
 from nats.errors import Error as NatsError
 
 from basis.event_logger import removal
-from basis.event_logger.consumer import ConsumerLost, EventConsumer
+from basis.event_logger.consumer import ConsumerLost, EventConsumer, is_run_end
+from basis.event_logger.core.seal import OPERATIONS
 from basis.event_logger.directories import LogDirectoryManager
 from basis.event_logger.store import Store
 from basis.models.errors import ComponentError, InputError
-from basis.models.messages import Control, RemoveReply, RemoveRequest
-from basis.runtime import codec, health, subjects
+from basis.models.messages import (
+    Control,
+    FileSeal,
+    RemoveReply,
+    RemoveRequest,
+    RunEnd,
+    RunMetadata,
+    RunSealed,
+    RunStart,
+)
+from basis.runtime import codec, domain_events, health, subjects
 from basis.runtime.bus import StreamMessage
 
 if TYPE_CHECKING:
@@ -30,7 +40,6 @@ if TYPE_CHECKING:
 
     from basis.event_logger.consumer import Delivery
     from basis.event_logger.core.plan import Incoming, Target
-    from basis.models.messages import RunSealed
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.settings import Settings
@@ -191,9 +200,9 @@ class Sink:
     async def _consume(self, store: Store) -> None:
         while not self._stopping.is_set():
             deliveries = await self._consumer.fetch(_IDLE_S)
-            if deliveries and not any(_is_last(delivery) for delivery in deliveries):
+            if deliveries and not any(is_run_end(delivery.message.subject) for delivery in deliveries):
                 # a run comes in many small messages; writing them one by one costs more than they do
-                await asyncio.sleep(_LINGER_S)
+                await self._consumer.linger(_LINGER_S)
                 deliveries += await self._consumer.fetch(0.0)
             if deliveries and await self._take(store, deliveries):
                 await self._consumer.acknowledge(deliveries[-1])
@@ -340,11 +349,6 @@ class Sink:
             await subscription.unsubscribe()
 
 
-def _is_last(delivery: Delivery) -> bool:
-    """True for the end of a run: somebody waits for its seal."""
-    return delivery.message.subject.endswith(".run.end")
-
-
 async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a method of the store in a thread.
 
@@ -362,12 +366,19 @@ async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
         raise DiskTrouble(error.error_code, error.message, error.component) from error
 
 
+def warm() -> None:
+    """Build the models of this service, before its process is forked or at the latest before its first message."""
+    codec.warm(RunStart, RunEnd, RunMetadata, RunSealed, FileSeal, Control, RemoveRequest, RemoveReply)
+    domain_events.warm(OPERATIONS)
+
+
 async def serve(bus: Bus, settings: Settings, clock: Clock) -> Sink:
     """Start an event-logger; stop it before the bus.
 
     Raises:
         ComponentError: BUS-001, no NATS server.
     """
+    warm()
     sink = Sink(bus, settings, clock)
     bus.serve(subjects.directory_remove(subjects.ANY_RUN), SERVICE, RemoveRequest, sink.remove)
     await sink.start()

@@ -179,8 +179,8 @@ def taken(held: list[Lines], limit: int | None) -> list[Lines]:
     found: list[Lines] = []
     while held and (limit is None or held[0].last() < limit):
         found.append(held.pop(0))
-    if held:
-        place = int(np.searchsorted(held[0].orders, limit))  # type: ignore[arg-type]
+    if held and limit is not None:
+        place = int(np.searchsorted(held[0].orders, limit))
         if place:
             found.append(held[0].part(0, place))
             held[0] = held[0].part(place, len(held[0].orders))
