@@ -113,22 +113,21 @@ def test_fees_are_positive_where_attribution_is_negative() -> None:
 # ------------------------------------------------------------------------------------------------------- windows
 
 
-@given(window=st.integers(1, 4096), most=st.integers(1, 4096), least=st.integers(1, 4096))
-def test_window_grows_and_shrinks_within_its_bounds(window: int, most: int, least: int) -> None:
+@given(window=st.integers(1, 4096), between=st.integers(1, 10**6), most=st.integers(1, 4096), least=st.integers(1, 4096))
+def test_window_stays_within_its_bounds(window: int, between: int, most: int, least: int) -> None:
     engine = EngineConfig(max_window=most, initial_window=least)
     window = min(window, most)
-    grown, shrunk = run_state.grown(window, engine), run_state.shrunk(window, engine)
-    assert 1 <= shrunk <= grown <= most
-    assert grown >= min(2 * window, most)
+    assert 1 <= run_state.after_orders(between, engine) <= most
+    assert min(2 * window, most) <= run_state.grown(window, engine) <= most
 
 
-def test_window_doubles_to_its_maximum_and_falls_after_orders() -> None:
+def test_window_doubles_to_its_maximum_and_follows_the_distance_of_orders() -> None:
     engine = EngineConfig(initial_window=8)
     sizes = [1]
     while sizes[-1] < engine.max_window:
         sizes.append(run_state.grown(sizes[-1], engine))
-    assert sizes == [1, 8, 16, 32, 64, 128, 256, 512]
-    assert run_state.shrunk(512, engine) == 256
+    assert sizes == [1, 8, 16, 32, 64, 128, 256, 512, 1024]
+    assert [run_state.after_orders(between, engine) for between in (1, 100, 512, 5000)] == [8, 200, 1024, 1024]
 
 
 @given(values=st.lists(bst.floats(-1e9, 1e9), min_size=1, max_size=20), data=st.data())

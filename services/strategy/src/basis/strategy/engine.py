@@ -416,6 +416,7 @@ class EventDrivenStrategyEngine:
             update={
                 "next_tick": window.first_tick + window.ticks,
                 "window": run_state.grown(state.window, self._config.engine),
+                "since_orders": state.since_orders + window.ticks,
                 "ledger": run_state.ledger_at(state.ledger, window, window.ticks - 1),
                 "portfolio": run_state.portfolio_at(state.portfolio, window, assessed, window.ticks - 1),
                 "reference_equity": decided.state.reference_equity,
@@ -508,7 +509,8 @@ class EventDrivenStrategyEngine:
         after = state.model_copy(
             update={
                 "next_tick": window.first_tick + place + 1,
-                "window": run_state.shrunk(state.window, self._config.engine),
+                "window": run_state.after_orders(state.since_orders + place + 1, self._config.engine),
+                "since_orders": 0,
                 "ledger": traded.ledger,
                 "portfolio": traded.portfolio,
                 "reference_equity": memory.reference_equity,

@@ -104,10 +104,10 @@ class ShareClassConfig(FrozenModel):
 class EngineConfig(FrozenModel):
     """How the engine advances a run; changes speed, never results."""
 
-    max_window: int = Field(default=512, ge=1, le=4096)
+    max_window: int = Field(default=1024, ge=1, le=4096)
     """Most ticks that one window asks for."""
     initial_window: int = Field(default=64, ge=1, le=4096)
-    """Ticks of the first window, and the least that a window falls to after orders."""
+    """Ticks of the first window, and the least that one asks for after orders."""
 
 
 class ExecutionManagerConfig(FrozenModel):

@@ -58,9 +58,17 @@ def grown(window: int, engine: EngineConfig) -> int:
     return min(max(2 * window, engine.initial_window), engine.max_window)
 
 
-def shrunk(window: int, engine: EngineConfig) -> int:
-    """Ticks to ask for after a window with orders: half as many, for a window costs more than the ticks that are thrown away."""
-    return min(max(window // 2, engine.initial_window), engine.max_window)
+def after_orders(between: int, engine: EngineConfig) -> int:
+    """Ticks to ask for after a window with orders: orders come in spells, so about as far apart as the last ones.
+
+    Twice as many, so that one window mostly reaches them: what is thrown away behind them costs little, for most of what a
+    window costs does not depend on its ticks (docs/performance.md).
+
+    Args:
+        between: ticks from the orders before these, or the run's start, to these.
+        engine: bounds.
+    """
+    return min(max(2 * between, engine.initial_window), engine.max_window)
 
 
 def ledger_at(ledger: Balances, window: Window, place: int) -> Balances:

@@ -41,6 +41,8 @@ class Checkpoint(FrozenModel):
     """First tick that is not committed."""
     window: int = Field(ge=1)
     """Ticks that the next window asks for."""
+    since_orders: int = Field(default=0, ge=0)
+    """Ticks since the last one that ordered, or since the run's start."""
     ledger: Balances
     """Venue-side balances."""
     portfolio: PortfolioState
