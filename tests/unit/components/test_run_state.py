@@ -113,7 +113,9 @@ def test_fees_are_positive_where_attribution_is_negative() -> None:
 # ------------------------------------------------------------------------------------------------------- windows
 
 
-@given(window=st.integers(1, 4096), between=st.integers(1, 10**6), most=st.integers(1, 4096), least=st.integers(1, 4096))
+@given(
+    window=st.integers(1, 4096), between=st.integers(1, 10**6), most=st.integers(1, 4096), least=st.integers(1, 4096)
+)
 def test_window_stays_within_its_bounds(window: int, between: int, most: int, least: int) -> None:
     engine = EngineConfig(max_window=most, initial_window=least)
     window = min(window, most)
