@@ -28,6 +28,7 @@ from basis.runtime.timeline import tick_time
 from basis.runtime.valuation import Valuer
 from basis.testkit.exchange import ExchangeServer
 from basis.testkit.runs import CID, market_row, mode_config, run_ref
+from basis.venues.live.bucket import Bucket
 from basis.venues.live.counterparts import Counterparts
 from basis.venues.live.executor import LiveExecutor, Task
 from basis.venues.live.gate import Gate, Heartbeats
@@ -153,14 +154,15 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 async def test_the_last_value_of_an_entry(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        assert await here.bus.last(subjects.KV_RUNS, CID) is None
-        runs = await here.bus.bucket(subjects.KV_RUNS)
+        assert await Bucket(here.bus, subjects.KV_TRADING).value(CID) is None, "made by whoever asks first"
+        runs = Bucket(here.bus, subjects.KV_RUNS)
+        assert await runs.value(CID) is None
         for value in (b"first", bytes(range(256)) * 100):
-            await runs.put(CID, value)
-            assert await here.bus.last(subjects.KV_RUNS, CID) == value
-        assert await here.bus.last(subjects.KV_RUNS, "another") is None
-        await runs.delete(CID)
-        assert await here.bus.last(subjects.KV_RUNS, CID) == b"", "where it was"
+            await (await runs.open()).put(CID, value)
+            assert await runs.value(CID) == value
+        assert await runs.value("another") is None
+        await (await runs.open()).delete(CID)
+        assert await runs.value(CID) == b"", "where it was"
         replica = await here.replica("a")
         with pytest.raises(NotOnRecordError):
             await replica.told(order())

@@ -7,8 +7,7 @@ import logging
 import re
 import ssl
 import traceback
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -17,14 +16,13 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError, NoServersError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import KeyValueConfig, StreamConfig
-from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, NotFoundError
 from opentelemetry import trace
 from pydantic import BaseModel
 
 from basis.models.errors import ComponentError, InputError, Severity
 from basis.runtime import codec, subjects, telemetry
 from basis.runtime.clock import new_correlation_id
+from basis.runtime.storage import Storage
 from basis.runtime.subscriptions import Subscriptions, WorkQueue
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ _log = logging.getLogger(__name__)
 nats.aio.client.DEFAULT_BUFFER_SIZE = 1024**2
 """nats-py reads 32 KiB at a time, which is eight turns of its loop for one of our event messages."""
 
-_LEAVE_S: Final = 10.0
+_CONNECTION_ENDS_S: Final = 10.0
 """How long a connection may take to end."""
 _ANSWER_KEPT_S: Final = 5.0
 """How long an answer is kept for a repeat of its request that was on its way."""
@@ -50,7 +48,6 @@ _ANSWER_KEPT_S: Final = 5.0
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
-S = TypeVar("S", StreamConfig, KeyValueConfig)
 
 
 class _Envelope(msgspec.Struct):
@@ -222,7 +219,7 @@ class Bus:
         """Connect and make streams and buckets where they are missing.
 
         Raises:
-            ComponentError: BUS-001, no server answered in time, or it refuses this user; names the address.
+            ComponentError: BUS-001, no server answered in time, it refuses this user, or it keeps nothing; names the address.
         """
         url = host_of(self._settings.nats_url)
         deadline = asyncio.get_running_loop().time() + self._settings.nats_connect_timeout_s
@@ -250,7 +247,14 @@ class Bus:
                     ) from error
                 await asyncio.sleep(0.2)
         self._client, self._jetstream, self._was_connected = client, None, True
-        await self._ensure_storage()
+        try:
+            await self.storage.make()
+        except (NatsError, TimeoutError) as error:
+            raise ComponentError(
+                "BUS-001",
+                f"the NATS server at {url} has no JetStream (start it with -js), or no room for it: {error}",
+                "bus",
+            ) from error
 
     async def start(self) -> None:
         """Connect where needed and begin to serve."""
@@ -263,7 +267,7 @@ class Bus:
         if self._client is not None:
             await self._subscriptions.stop()
             try:
-                await _within(_LEAVE_S, self._client.drain())
+                await _within(_CONNECTION_ENDS_S, self._client.drain())
             except (OSError, NatsError, TimeoutError) as error:  # nats-py may raise while the server is away
                 _log.info("NATS was away at the end: %s", error)
         for closing in self._closing:
@@ -301,76 +305,14 @@ class Bus:
             raise ConnectionClosedError
         await self.client.flush(timeout=2)
 
-    async def _ensure_storage(self) -> None:
-        js = self.jetstream
-        try:
-            # buckets first: what is left of a small disk is for the events
-            for bucket in subjects.BUCKETS:
-                try:
-                    await js.key_value(bucket.bucket)
-                except (BucketNotFoundError, NotFoundError):
-                    await _create(js.create_key_value, bucket)
-            for stream in subjects.STREAMS:
-                try:
-                    await js.stream_info(str(stream.name))
-                except NotFoundError:
-                    await _create(js.add_stream, stream)
-        except (NatsError, TimeoutError) as error:
-            url = host_of(self._settings.nats_url)
-            raise ComponentError(
-                "BUS-001",
-                f"the NATS server at {url} has no JetStream (start it with -js), or no room for it: {error}",
-                "bus",
-            ) from error
+    @property
+    def storage(self) -> Storage:
+        """Streams and buckets of the connection."""
+        return Storage(self.client, self.jetstream)
 
     async def bucket(self, name: str) -> KeyValue:
         """A key-value bucket; those of paper and live runs are made on first use."""
-        try:
-            return await self.jetstream.key_value(name)
-        except (BucketNotFoundError, NotFoundError):
-            if name not in subjects.LIVE_BUCKETS:
-                raise
-            await _create(self.jetstream.create_key_value, subjects.LIVE_BUCKETS[name])
-            return await self.jetstream.key_value(name)
-
-    async def last(self, bucket: str, key: str) -> bytes | None:
-        """The value of a bucket's entry; None where there is none. What nats-py's ``get`` says, at a fraction of its work.
-
-        Raises:
-            NatsError: the server does not say, in time or at all.
-        """
-        asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
-        told = await self.client.request(
-            f"$JS.API.STREAM.MSG.GET.KV_{bucket}", asked, timeout=subjects.PUBLISH_TIMEOUT_S
-        )
-        found = _kept.decode(told.data)
-        if found.message is not None:
-            return found.message.data
-        error = found.error or {"code": 500, "description": "neither an entry nor an error"}
-        if error.get("err_code") != _NO_MESSAGE:
-            raise APIError.from_error(error)
-        return None
-
-    async def age_s(self, bucket: str, key: str, revision: int) -> float:
-        """How long ago a revision of a bucket's entry was written, seconds.
-
-        By the server's own clock: it stamped the entry, and says what time it is now. 0 where it does not say.
-        """
-        stream = f"KV_{bucket}"
-        asked = msgspec.json.encode({"last_by_subj": f"$KV.{bucket}.{key}"})
-        try:
-            kept = await self.client.request(
-                f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=subjects.PUBLISH_TIMEOUT_S
-            )
-            now = await self.client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=subjects.PUBLISH_TIMEOUT_S)
-            written = msgspec.json.decode(kept.data)["message"]
-            if written["seq"] != revision:
-                return 0.0
-            told = msgspec.json.decode(now.data)["ts"]
-            age = datetime.fromisoformat(told) - datetime.fromisoformat(written["time"])
-        except (NatsError, TimeoutError, KeyError):
-            return 0.0
-        return max(age.total_seconds(), 0.0)
+        return await self.storage.bucket(name)
 
     # ---------------------------------------------------------------------------------------------------- serve
 
@@ -577,40 +519,3 @@ class Bus:
                 pause = min(2 * pause, 2.0)
             else:
                 return
-
-
-class _Message(msgspec.Struct):
-    data: bytes = b""
-
-
-class _Kept(msgspec.Struct):
-    message: _Message | None = None
-    error: dict[str, Any] | None = None
-
-
-_kept = msgspec.json.Decoder(_Kept)
-_NO_MESSAGE = 10037
-"""JetStream's error code for a subject that has no message; a stream that is not there has another."""
-_NO_ROOM = 10047
-"""JetStream's error code for a reservation beyond what the disk has."""
-_LEAST_BYTES = 16 * 1024**2
-
-
-async def _create(create: Callable[[S], Awaitable[object]], config: S) -> None:
-    """Make a stream or bucket; a small disk gets a smaller reservation.
-
-    Two services may create the same one at once: the second one's error is no error.
-    """
-    while True:
-        try:
-            await create(config)
-        except BadRequestError as error:
-            if "already in use" not in str(error):
-                raise
-            return
-        except APIError as error:
-            if error.err_code != _NO_ROOM or (config.max_bytes or 0) < 2 * _LEAST_BYTES:
-                raise
-            config = replace(config, max_bytes=(config.max_bytes or 0) // 2)
-        else:
-            return

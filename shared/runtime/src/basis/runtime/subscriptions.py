@@ -28,8 +28,8 @@ GRACE_S: Final = 10.0
 """How long handlers in hand may take at the end before they are cancelled."""
 _FETCH_S: Final = 2.0
 """How long one question to a work queue waits for work."""
-_LEAVE_S: Final = 2.0
-"""How long the server is given to hear that a subscription ends."""
+_SUBSCRIPTIONS_END_S: Final = 2.0
+"""How long the server is given to hear that subscriptions end."""
 _PAUSE_S: Final = 0.2
 """Wait before a work queue that gave an error is asked again."""
 
@@ -137,7 +137,7 @@ class Subscriptions:
         self._pulling.clear()
         leaving = [asyncio.create_task(_leave(subscription)) for subscription in self._subscribed]
         if leaving:
-            _, slow = await asyncio.wait(leaving, timeout=_LEAVE_S)
+            _, slow = await asyncio.wait(leaving, timeout=_SUBSCRIPTIONS_END_S)
             for task in slow:  # the server is away: it knows by itself, once the connection ends
                 task.cancel()
             await asyncio.gather(*leaving, return_exceptions=True)

@@ -27,3 +27,16 @@ class Bucket:
         if self._found is None:
             self._found = await self._bus.bucket(self._name)
         return self._found
+
+    async def value(self, key: str) -> bytes | None:
+        """The last value of an entry; None where there is none, and only there.
+
+        Raises:
+            nats.errors.Error: the server does not say, in time or at all.
+        """
+        await self.open()  # there, so that no entry means that nobody wrote one
+        return await self._bus.storage.last(self._name, key)
+
+    async def age_s(self, key: str, revision: int) -> float:
+        """How long ago a revision of an entry was written, seconds; 0 where the server does not say."""
+        return await self._bus.storage.age_s(self._name, key, revision)

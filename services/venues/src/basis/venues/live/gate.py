@@ -80,7 +80,6 @@ class Gate:
     """
 
     def __init__(self, bus: Bus, settings: Settings, clock: Clock, heartbeats: Heartbeats) -> None:
-        self._bus = bus
         self._settings = settings
         self._clock = clock
         self._heartbeats = heartbeats
@@ -128,8 +127,7 @@ class Gate:
 
     async def halt(self, correlation_id: str) -> Halt | None:
         """The run's emergency stop; None where there is none."""
-        await self._bucket.open()  # there, so that no entry means no halt
-        found = await self._bus.last(subjects.KV_TRADING, subjects.halt_key(correlation_id))
+        found = await self._bucket.value(subjects.halt_key(correlation_id))
         return None if found is None else Halt.model_validate_json(found)
 
     async def admit(

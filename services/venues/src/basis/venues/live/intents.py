@@ -84,7 +84,7 @@ class IntentStore:
     """
 
     def __init__(self, bus: Bus, owner: str) -> None:
-        self._bus, self.owner = bus, owner
+        self.owner = owner
         self._bucket = Bucket(bus, subjects.KV_INTENTS)
 
     async def bucket(self) -> KeyValue:
@@ -126,7 +126,7 @@ class IntentStore:
             free = not intent.owner
             if revision != seen and not free:
                 # a replica that has just been started need not sit out what its predecessor has been gone for already
-                age_s = await self._bus.age_s(subjects.KV_INTENTS, key, revision) if seen < 0 else 0.0
+                age_s = await self._bucket.age_s(key, revision) if seen < 0 else 0.0
                 seen, since = revision, loop.time() - age_s
             elif free or loop.time() - since >= LEASE_S:
                 held = HeldIntent(self, intent, revision, float("-inf"))

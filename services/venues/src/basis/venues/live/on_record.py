@@ -14,6 +14,7 @@ import msgspec
 
 from basis.models.errors import ComponentError
 from basis.runtime import recorded_orders, subjects
+from basis.venues.live.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class RunRecords:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self._bucket = Bucket(bus, subjects.KV_RUNS)
 
     async def require(self, correlation_id: str, orders: Sequence[Order]) -> None:
         """Wait a moment until these very orders are under way by the record of their run.
@@ -48,7 +49,7 @@ class RunRecords:
         """
         deadline, pause = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
         while True:
-            record = await self._bus.last(subjects.KV_RUNS, correlation_id)
+            record = await self._bucket.value(correlation_id)
             with contextlib.suppress(msgspec.DecodeError):  # a record that cannot be read holds no orders
                 if record is not None and recorded_orders.are_in(record, orders):
                     return
