@@ -54,9 +54,8 @@ def register(bus: Bus, settings: Settings, clock: Clock, factories: Mapping[str,
     warm()
     manager = VenueInterfaceManager(settings.data_dir, settings.cache_dir)
     if factories is None and settings.live_trading:
-        factories = (
-            live_factories()
-        )  # before the service says that it is ready; a backtest has no use for web3 and ccxt
+        # before the service says that it is ready; a backtest has no use for web3 and ccxt
+        factories = live_factories()
     live = LiveVenueManager(bus, settings, clock, factories)
 
     async def heard(subject: str, _payload: bytes) -> None:
