@@ -169,9 +169,8 @@ def _chart(chart: ChartInfo, times: list[int], values: Mapping[str, list[float |
 
 
 def _levels(chart: ChartInfo, found: RunReport) -> list[tuple[float, str]]:
-    level = (
-        found.triggers.get(chart.name) if chart.name != "net_delta" else None
-    )  # its levels are fractions, it is in USD
+    # the levels of net_delta are fractions, the chart is in USD
+    level = found.triggers.get(chart.name) if chart.name != "net_delta" else None
     return [(level.warn, "#d4a017"), (level.breach, "#d1495b")] if level else []
 
 

@@ -62,9 +62,8 @@ class Node:
             self.port = probe.getsockname()[1]
         flags = ["--port", str(self.port), "--chain-id", str(CHAIN_ID), "--timestamp", str(GENESIS), "--silent"]
         flags += ["--order", "fifo", "--base-fee", "1000000000"]
-        self._cache = tempfile.TemporaryDirectory(
-            prefix="basis-anvil-"
-        )  # a node that is killed leaves its states in ~/.foundry
+        # a node that is killed would leave its states in ~/.foundry
+        self._cache = tempfile.TemporaryDirectory(prefix="basis-anvil-")
         flags += ["--cache-path", self._cache.name]
         self._process = subprocess.Popen([str(self._binary), *flags], preexec_fn=die_with_parent)
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -204,9 +204,8 @@ class LiveExchange:
             LiveVenueError: the first failure, once all markets have been asked.
         """
         self._require_keys()
-        told = await asyncio.gather(
-            *(self._cancel_at(market) for market in self._markets()), return_exceptions=True
-        )  # one market that fails does not keep the others from it
+        # one market that fails does not keep the others from it
+        told = await asyncio.gather(*(self._cancel_at(market) for market in self._markets()), return_exceptions=True)
         failures = [one for one in told if isinstance(one, BaseException)]
         if failures:
             raise failures[0]

@@ -136,9 +136,8 @@ def _allowed_targets(config: OnChainConfig, book: Book) -> list[Permission]:
         targets[plan.STAKE_LIDO] = [config.lido.wrapped]
         targets[plan.UNSTAKE_LIDO] = [config.lido.queue]
     if config.etherfi is not None:
-        targets[plan.PULL].append(
-            config.etherfi.rebasing
-        )  # handed on within a step; the wallet gives no allowance for it
+        # eETH is handed on within a step; the wallet gives no allowance for it
+        targets[plan.PULL].append(config.etherfi.rebasing)
         targets[plan.STAKE_ETHERFI] = targets[plan.UNSTAKE_ETHERFI] = [config.etherfi.pool]
     if config.flash is not None:
         targets[plan.FLASH_MORPHO if config.flash.kind == "morpho" else plan.FLASH_AAVE] = [config.flash.lender]
