@@ -40,10 +40,24 @@ COMPONENTS = (
         "engine",
         "EventDrivenStrategyEngine",
         _files(
-            _STRATEGY, "engine", "core/run_state", "core/requested_flows", "core/decisions", "run_record", "sealing"
+            _STRATEGY,
+            "engine",
+            "core/run_state",
+            "core/decisions",
+            "run_services",
+            "asked_flows",
+            "core/requested_flows",
+            "run_record",
+            "core/run_messages",
+            "sealing",
         ),
         ("strategy_decisions", "orders"),
-        _tests("unit/components/test_run_state", "integration/test_window_size", "integration/test_crash_recovery"),
+        _tests(
+            "unit/components/test_run_state",
+            "unit/components/test_asked_flows",
+            "integration/test_window_size",
+            "integration/test_crash_recovery",
+        ),
     ),
     Component(
         "strategy_manager",

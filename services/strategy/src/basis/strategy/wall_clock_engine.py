@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING
 
 from basis.models.errors import ComponentError
 from basis.models.messages import (
-    AdvanceReply,
-    AdvanceRequest,
-    AssessReply,
     Checkpoint,
     Control,
     InHand,
@@ -34,7 +31,9 @@ from basis.runtime.domain_events import DomainEventLogger
 from basis.runtime.kill_points import kill_point
 from basis.runtime.structured_logger import publish_lines
 from basis.runtime.timeline import tick_time
+from basis.strategy.core import run_state
 from basis.strategy.core.decisions import Decided
+from basis.strategy.core.run_state import Turn
 from basis.strategy.core.strategy_manager import StrategyState
 from basis.strategy.engine import EventDrivenStrategyEngine, Stopped
 
@@ -47,12 +46,10 @@ if TYPE_CHECKING:
     from basis.runtime.bus import Bus
     from basis.runtime.clock import Clock
     from basis.runtime.structured_logger import StructuredLogger
-    from basis.strategy.engine import Leading
 
 _PASSING = frozenset({"VEN-002", "VEN-003", "VEN-006", "DATA-001", "DATA-003", "BUS-002"})
 """Why a tick may have no sound market row, and the next one have one."""
 _NOBODY_ANSWERS = frozenset({"BUS-002", "LOG-002"})
-_REQUESTS_REMEMBERED = 200
 _AGAIN_S = 1.0
 """Wait before a tick in hand that could not be read is tried again."""
 _HEAD_START_S = 0.05
@@ -74,6 +71,14 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._taken = 0
         self._in_hand: InHand | None = None
         self._trading: Trading | None = None
+        self._saved: Checkpoint | None = None
+        """State of the newest record, on its way or kept: what a request that comes in is written beside."""
+        self._window: Window | None = None
+        """Of the tick in hand, with its settlements and balances: an order carries the market alone."""
+        self._deposited = False
+        """True where capital came with that tick: announced in a paper run, arrived at a venue in a live one."""
+        self._exits_missing: tuple[MissingExit, ...] = ()
+        """Exits that a live position lacks at that tick."""
 
     # ----------------------------------------------------------------------------------------------- requests
 
@@ -187,12 +192,12 @@ class WallClockEngine(EventDrivenStrategyEngine):
         requests = self._requests if self._in_hand is None else self._requests[: self._in_hand.requests]
         self._taken = len(requests)
         state = state.model_copy(update={"counts": dict(self._counts)})
-        here, deposit, done = self._at_tick(state, tick, requests)
+        here, deposit, done = run_state.into_tick(state, tick, requests)
         try:
             kill_point("engine: before the tick is read")
             window = await self._read(run, here, tick, deposit)
             kill_point("engine: after the tick is read")
-            assessed = await self._assess(run, here, window)
+            assessed = await self._services.assess(run, here, window)
         except ComponentError as error:
             if error.error_code in _PASSING:
                 raise _UnsoundTickError(error) from error
@@ -200,16 +205,16 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._window = window
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
         decided = self._decide(run, here, window, assessed)
-        here = here.model_copy(update={"requests_done": done})
+        turn = Turn(run, here.model_copy(update={"requests_done": done}), window, assessed, decided, logger)
         if decided.orders:
-            after, publishing = await self._trade(run, here, window, decided, assessed, logger)
+            after, publishing = await self._trade(turn)
             await publishing
             kill_point("engine: after the orders are recorded")
             return after
         decided.log(logger)
         await self._take_in_hand(state, tick)
-        after = self._after(here, window, decided, assessed)
-        await self._commit_whole(run, here, window, logger, after)
+        after = run_state.after_window(turn, self._config.engine)
+        await self._commit_whole(turn, after)
         if self._unwinding and not _is_in_flight(after.portfolio.positions):
             self.stop(Stopped("cancelled", "ENGINE-003", "emergency stop: everything is unwound"))
         return after
@@ -221,40 +226,8 @@ class WallClockEngine(EventDrivenStrategyEngine):
         await self._save(state)
         kill_point("engine: after the tick is in hand")
 
-    _window: Window | None = None
-    """Of the tick in hand, with its settlements and balances: an order carries the market alone."""
-
-    def _at_tick(
-        self, state: Checkpoint, tick: int, requests: Sequence[Control]
-    ) -> tuple[Checkpoint, float, tuple[str, ...]]:
-        """State into a tick, with requests obeyed: (state, deposit, ids of requests done)."""
-        deposit = sum(request.amount for request in requests if request.command == "deposit")
-        withdrawal = sum(request.amount for request in requests if request.command == "withdraw")
-        rebalance = any(request.command == "rebalance" for request in requests)
-        done = (*state.requests_done, *(request.request_id for request in requests if request.request_id))
-        here = state.model_copy(
-            update={
-                "next_tick": tick,
-                "window": 1,
-                "skipped": state.skipped + tick - state.next_tick,
-                "pending_withdrawal": state.pending_withdrawal + withdrawal,
-                "reference_equity": None if rebalance else state.reference_equity,
-            }
-        )
-        return here, deposit, done[-_REQUESTS_REMEMBERED:]
-
     async def _read(self, run: RunRef, state: Checkpoint, tick: int, deposit: float) -> Window:
-        request = AdvanceRequest(
-            run=run,
-            ledger=state.ledger,
-            first_tick=tick,
-            ticks=1,
-            after_tick=state.portfolio.tick,
-            deposit=deposit,
-        )
-        reply = await self._bus.request(
-            subjects.venues_advance(self._cid), request, AdvanceReply, timeout_s=subjects.LIVE_REQUEST_S
-        )
+        reply = await self._services.read(run, state, tick, deposit)
         self._note_deposits(reply.window)
         self._exits_missing = reply.exits_missing
         for missing in reply.exits_missing:
@@ -262,10 +235,7 @@ class WallClockEngine(EventDrivenStrategyEngine):
             await self._log.error(self._cid, tick_time(run, tick), error, "", operation_id=missing.operation_id)
         return reply.window
 
-    _deposited = False
-
     def _note_deposits(self, window: Window) -> None:
-        """Capital that came with a tick: announced in a paper run, arrived at a venue in a live one."""
         settled = codec.unpack_settlements(window.settlements)
         self._deposited = any(settlement.kind is SettlementKind.DEPOSIT for settlement in settled)
 
@@ -277,8 +247,6 @@ class WallClockEngine(EventDrivenStrategyEngine):
             unwinding=self._unwinding,
             exits_missing=self._exits_missing,
         )
-
-    _exits_missing: tuple[MissingExit, ...] = ()
 
     def _status(self, name: str, failure: ComponentError | None = None) -> RunStatus:
         alerts = tuple(missing.words for missing in self._exits_missing) if name == "running" else ()
@@ -305,31 +273,33 @@ class WallClockEngine(EventDrivenStrategyEngine):
         message = f"takes up the {len(orders.orders)} orders of tick {orders.tick}"
         await self._log.warning(self._cid, tick_time(run, orders.tick), message)
         window = codec.decode(base64.b64decode(under_way.window), Window)
-        assessed = await self._commit_again(run, state, window)
+        turn = await self._commit_again(run, state, window)
         memory = StrategyState(under_way.reference_equity, under_way.pending_withdrawal)
-        decided = Decided(1, orders.orders, memory)
-        traded = await self._ask_execution(orders)
-        after = self._traded(state, window, decided, assessed, traded)
+        turn = turn._replace(decided=Decided(1, orders.orders, memory))
+        traded = await self._services.execute(orders)
+        after = self._traded(turn, traded)
         record = DomainEventLogger(self._cid, run.pid, self._clock.now())
         record.absorb(traded.events)
-        await self._commit_trade(run, orders.tick, decided, traded, record, after)
+        await self._commit_trade(turn, traded, record, after)
         if traded.fatal is not None:
             raise ComponentError(traded.fatal[0], traded.fatal[1], "execution_manager")
         return after
 
-    async def _commit_again(self, run: RunRef, state: Checkpoint, window: Window) -> AssessReply:
+    async def _commit_again(self, run: RunRef, state: Checkpoint, window: Window) -> Turn:
         """What led to orders that are written down: its commit may have been cut off, and a second one does no harm.
 
         The same state and window give the same events under the same message ids, which the stream and the sink know.
         """
         self._note_deposits(window)
-        assessed = await self._assess(run, state, window)
+        assessed = await self._services.assess(run, state, window)
         logger = DomainEventLogger(self._cid, run.pid, self._clock.now())
-        self._decide(run, state, window, assessed).log(logger)
-        await self._commit(run, state, window, 1, logger)
-        return assessed
+        decided = self._decide(run, state, window, assessed)
+        decided.log(logger)
+        turn = Turn(run, state, window, assessed, decided, logger)
+        await self._commit(turn)
+        return turn
 
-    async def _send(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
+    async def _send(self, orders: OrdersRequest, turn: Turn) -> OrdersReply:
         """Have orders sent, and write them down with all that led to them; then commit that.
 
         Execution publishes what a real venue did before it sends another order, and the sink knows what it has by the highest
@@ -338,18 +308,18 @@ class WallClockEngine(EventDrivenStrategyEngine):
         """
         kill_point("engine: before the orders are asked for")
         ask = self._ask_at_once if _is_one_transaction(orders.orders) else self._ask_after
-        traded = await ask(orders, led)
+        traded = await ask(orders, turn)
         kill_point("engine: after the orders are answered")
         return traded
 
-    async def _write_down(self, orders: OrdersRequest, led: Leading) -> None:
+    async def _write_down(self, orders: OrdersRequest, turn: Turn) -> None:
         """From here on another engine finishes these orders; a real venue sends none that is not written down.
 
         Raises:
             ComponentError: LOG-001, the decision makes no sound event: then nothing is written down, and nothing is sent.
         """
-        decided = led.decided
-        decided.log(led.logger)
+        decided = turn.decided
+        decided.log(turn.logger)
         self._trading = Trading(
             tick=orders.tick,
             orders=recorded_orders.written(orders),
@@ -359,23 +329,23 @@ class WallClockEngine(EventDrivenStrategyEngine):
         )
         self._forget_taken()
         kill_point("engine: before the orders are written down")
-        await self._save(led.state)
+        await self._save(turn.before)
         kill_point("engine: after the orders are written down")
 
-    async def _ask_after(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
-        await self._write_down(orders, led)
-        await self._commit_what_led(led)
-        return await self._ask_execution(orders)
+    async def _ask_after(self, orders: OrdersRequest, turn: Turn) -> OrdersReply:
+        await self._write_down(orders, turn)
+        await self._commit_what_led(turn)
+        return await self._services.execute(orders)
 
-    async def _ask_at_once(self, orders: OrdersRequest, led: Leading) -> OrdersReply:
+    async def _ask_at_once(self, orders: OrdersRequest, turn: Turn) -> OrdersReply:
         """Ask, and write down meanwhile: the venues make sure that it is written down before they send."""
-        asking = asyncio.create_task(self._ask_execution(orders))
+        asking = asyncio.create_task(self._services.execute(orders))
         try:
             await leave()
-            await self._write_down(orders, led)
+            await self._write_down(orders, turn)
             await asyncio.wait({asking}, timeout=_HEAD_START_S)
             try:
-                await self._commit_what_led(led)
+                await self._commit_what_led(turn)
             except ComponentError:
                 await self._tell_of(asking)
                 raise
@@ -392,12 +362,11 @@ class WallClockEngine(EventDrivenStrategyEngine):
             except ComponentError as error:
                 if error.error_code != "VEN-019":
                     raise
-            asking = asyncio.create_task(self._ask_execution(orders))
+            asking = asyncio.create_task(self._services.execute(orders))
         return await asking
 
-    @staticmethod
-    async def _commit_what_led(led: Leading) -> None:
-        await led.commit()
+    async def _commit_what_led(self, turn: Turn) -> None:
+        await self._commit(turn)
         kill_point("engine: after what led to the orders is committed")
 
     async def _tell_of(self, asking: asyncio.Task[OrdersReply]) -> None:
@@ -418,9 +387,6 @@ class WallClockEngine(EventDrivenStrategyEngine):
         self._forget_taken()
         kill_point("engine: before the tick is recorded")
         await super()._committed(after)
-
-    _saved: Checkpoint | None = None
-    """State of the newest record, on its way or kept: what a request that comes in is written beside."""
 
     async def _save(self, state: Checkpoint) -> None:
         self._saved = state

@@ -1,4 +1,4 @@
-"""The state of a run: its beginning, how a window changes it, and what it comes to. Pure."""
+"""The state of a run: its beginning, how a window and its orders change it, and what it comes to. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import struct
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from basis.models.messages import (
     Balances,
     Checkpoint,
     Columns,
+    OrdersRequest,
     PortfolioState,
     RunResult,
     RunStatistics,
@@ -28,12 +29,41 @@ if TYPE_CHECKING:
 
     from basis.models.config import EngineConfig, RunConfig
     from basis.models.execution import ExecutionHandshake
-    from basis.models.messages import RunRef
+    from basis.models.messages import Control, OrdersReply, RunRef
     from basis.models.order import Order
+    from basis.runtime.domain_events import DomainEventLogger
+    from basis.strategy.core.decisions import Decided
+    from basis.strategy.core.strategy_manager import StrategyState
 
 _FLOAT = struct.Struct("<d")
 YEAR_S = 365 * 86_400
 """Seconds of the year that rates are annualised with."""
+_REQUESTS_REMEMBERED = 200
+
+
+class Turn(NamedTuple):
+    """One turn of the engine's loop: a window, what it is worth, and what the strategy made of it."""
+
+    run: RunRef
+    before: Checkpoint
+    """State before the window."""
+    window: Window
+    assessed: AssessReply
+    """Without the orders."""
+    decided: Decided
+    """Of its ticks those count that are decided."""
+    logger: DomainEventLogger
+    """Takes the engine's own events of the ticks that count."""
+
+    @property
+    def last_place(self) -> int:
+        """Place of the last tick that counts, within the window."""
+        return self.decided.ticks - 1
+
+    @property
+    def last_tick(self) -> int:
+        """The last tick that counts: the one that orders, if any does."""
+        return self.window.first_tick + self.last_place
 
 
 def initial_checkpoint(
@@ -93,6 +123,91 @@ def portfolio_at(before: PortfolioState, window: Window, assessed: AssessReply, 
         tick=window.first_tick + place,
         **{name: row(columns) for name, columns in assessed.sums.items()},
     )
+
+
+def after_window(turn: Turn, engine: EngineConfig) -> Checkpoint:
+    """State after a whole window without orders."""
+    before, place, memory = turn.before, turn.last_place, turn.decided.state
+    return before.model_copy(
+        update={
+            "next_tick": turn.last_tick + 1,
+            "window": grown(before.window, engine),
+            "since_orders": before.since_orders + turn.decided.ticks,
+            "ledger": ledger_at(before.ledger, turn.window, place),
+            "portfolio": portfolio_at(before.portfolio, turn.window, turn.assessed, place),
+            "reference_equity": memory.reference_equity,
+            "pending_withdrawal": memory.pending_withdrawal,
+            "statistics": with_equity(before.statistics, *equity_and_capital(turn.assessed.columns)),
+        }
+    )
+
+
+def orders_request(turn: Turn) -> OrdersRequest:
+    """The orders of a turn, with the state right before them."""
+    before, place = turn.before, turn.last_place
+    return OrdersRequest(
+        run=turn.run,
+        tick=turn.last_tick,
+        orders=turn.decided.orders,
+        ledger=ledger_at(before.ledger, turn.window, place),
+        portfolio=portfolio_at(before.portfolio, turn.window, turn.assessed, place),
+        window=single_tick(turn.window, place),
+    )
+
+
+def after_trade(turn: Turn, traded: OrdersReply, memory: StrategyState, engine: EngineConfig) -> Checkpoint:
+    """State after the ticks through the one that ordered.
+
+    Args:
+        turn: with the orders.
+        traded: what they came to.
+        memory: what the strategy remembers after them.
+        engine: bounds of a window.
+    """
+    before, orders = turn.before, turn.decided.orders
+    equity, capital = equity_and_capital(turn.assessed.columns, turn.last_place)
+    after = before.model_copy(
+        update={
+            "next_tick": turn.last_tick + 1,
+            "window": after_orders(before.since_orders + turn.decided.ticks, engine),
+            "since_orders": 0,
+            "ledger": traded.ledger,
+            "portfolio": traded.portfolio,
+            "reference_equity": memory.reference_equity,
+            "pending_withdrawal": memory.pending_withdrawal,
+            "statistics": with_equity(
+                before.statistics, [*equity, traded.equity], [*capital, traded.portfolio.capital]
+            ),
+        }
+    )
+    return with_orders(after, orders, traded.handshakes)
+
+
+def into_tick(state: Checkpoint, tick: int, requests: Sequence[Control]) -> tuple[Checkpoint, float, tuple[str, ...]]:
+    """A tick of a paper or live run begins.
+
+    Args:
+        state: after the last committed tick.
+        tick: this one; those in between are skipped.
+        requests: to be obeyed at it.
+
+    Returns:
+        State into the tick; capital that the client puts in, share class; ids of requests done after it.
+    """
+    deposit = sum(request.amount for request in requests if request.command == "deposit")
+    withdrawal = sum(request.amount for request in requests if request.command == "withdraw")
+    rebalance = any(request.command == "rebalance" for request in requests)
+    done = (*state.requests_done, *(request.request_id for request in requests if request.request_id))
+    here = state.model_copy(
+        update={
+            "next_tick": tick,
+            "window": 1,
+            "skipped": state.skipped + tick - state.next_tick,
+            "pending_withdrawal": state.pending_withdrawal + withdrawal,
+            "reference_equity": None if rebalance else state.reference_equity,
+        }
+    )
+    return here, deposit, done[-_REQUESTS_REMEMBERED:]
 
 
 def _row(columns: Columns, place: int) -> dict[str, float]:
