@@ -262,10 +262,11 @@ class EventDrivenStrategyEngine:
         done = (*state.requests_done, *(request.request_id for request in asked))
         taken = {"flows": (*state.flows, *flows), "requests_done": done}
         state = state.model_copy(update=taken)
-        self._state = self._state.model_copy(update=taken)
         self._configure(state.flows)
         self._manager = StrategyManager(self._config, self._strategy)
-        await self._save(self._state)
+        recorded = self._state.model_copy(update=taken)
+        await self._save(recorded)
+        self._state = recorded  # not before: who asks again while this is written waits for it, too
         self._asked.confirm(asked)
         for flow in flows:
             what = "deposit" if flow.amount > 0.0 else "withdrawal"
