@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basis.models.config import RunConfig
+from basis.models.config import EngineConfig, RunConfig
 from basis.models.errors import InputError
 from basis.runtime import config_loader
 from basis.testkit.runs import CONFIGS
@@ -49,7 +49,7 @@ def test_mode_names_are_sorted_and_complete() -> None:
 
 def test_same_configuration_has_the_same_sha256_and_another_has_not() -> None:
     one = config_loader.load(CONFIGS, "pure_lending_usdt")
-    same = config_loader.load(CONFIGS, "pure_lending_usdt", [("engine.max_window", 512)])
+    same = config_loader.load(CONFIGS, "pure_lending_usdt", [("engine.max_window", EngineConfig().max_window)])
     other = config_loader.load(CONFIGS, "pure_lending_usdt", [("engine.max_window", 64)])
     assert one.sha256 == same.sha256 != other.sha256
 
